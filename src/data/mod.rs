@@ -1,0 +1,25 @@
+//! Arrays and images in and out: the rows a job runs over, labels, and the files it writes.
+//!
+//! Everything that is read is taken for hostile: sizes in headers are checked against what a file really
+//! holds before memory is set aside for them, and whatever is wrong is one [`Error`](crate::Error).
+
+mod array;
+mod dataset;
+mod dtype;
+mod header;
+mod images;
+mod labels;
+mod normalization;
+mod npy;
+mod npz;
+mod output;
+
+pub use dataset::{Dataset, ReadOptions};
+pub use labels::read_labels;
+pub use normalization::Normalization;
+pub use npy::{Element, NpyWriter, array_names, read_array};
+pub use npz::{NpzEntry, NpzWriter};
+pub use output::{OutputFile, write_whole};
+
+#[cfg(test)]
+mod testing;

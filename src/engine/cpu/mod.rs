@@ -1,0 +1,233 @@
+//! The engine that every machine has: all cores of the processor, SIMD chosen at run time.
+//!
+//! One file for each kernel, each with its tests beside it.
+
+mod activation;
+mod arithmetic;
+mod convolution;
+mod envelope;
+mod layout;
+mod matmul;
+mod pairs;
+mod pooling;
+mod reduction;
+mod secant;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::{Error, Result, Scalar};
+
+use super::kernels::{Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Jets, Window};
+use super::{Engine, Tensor};
+
+pub use convolution::CpuFilters;
+pub use envelope::CpuEnvelope;
+pub use matmul::CpuMatrix;
+pub use secant::CpuSecant;
+
+/// A buffer of the CPU engine (a `Vec` rather than a slice: a finished `Vec` becomes one without a copy).
+pub type CpuBuffer<S> = Arc<Vec<S>>;
+
+/// A tensor of the CPU engine.
+pub type CpuTensor<S> = Tensor<CpuBuffer<S>>;
+
+/// Indices of the CPU engine.
+pub type CpuIndices = Tensor<Arc<Vec<u32>>>;
+
+/// The CPU as an engine, computing in `f32` or `f64`, on the threads of rayon's global pool.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu<S>(PhantomData<S>);
+
+impl<S: Scalar> Cpu<S> {
+    /// The engine; it holds nothing.
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<S: Scalar> Tensor<CpuBuffer<S>> {
+    /// A tensor of these elements.
+    fn of(shape: impl Into<Vec<usize>>, values: Vec<S>) -> Self {
+        let shape = shape.into();
+        debug_assert_eq!(shape.iter().product::<usize>(), values.len());
+        Self::new(shape, Arc::new(values))
+    }
+
+    /// The elements.
+    fn values(&self) -> &[S] {
+        self.buffer()
+    }
+
+    /// The elements of rows `range`.
+    fn row_range(&self, range: std::ops::Range<usize>) -> &[S] {
+        let row: usize = self.shape()[1..].iter().product();
+        &self.values()[range.start * row..range.end * row]
+    }
+}
+
+impl<S: Scalar> Engine for Cpu<S> {
+    type Scalar = S;
+    type Buffer = CpuBuffer<S>;
+    type Indices = Arc<Vec<u32>>;
+    type Matrix = CpuMatrix<S>;
+    type Filters = CpuFilters<S>;
+    type Envelope = CpuEnvelope<S>;
+    type Secant = CpuSecant<S>;
+
+    fn describe(&self) -> String {
+        format!("CPU, {} threads, {}", rayon::current_num_threads(), S::NAME)
+    }
+
+    fn parallelism(&self) -> usize {
+        rayon::current_num_threads()
+    }
+
+    fn upload(&self, values: &[S], shape: &[usize]) -> Result<CpuTensor<S>> {
+        if shape.iter().product::<usize>() != values.len() {
+            return Err(Error::Shape(format!(
+                "{} values do not fill a tensor of shape {shape:?}",
+                values.len()
+            )));
+        }
+        Ok(CpuTensor::of(shape, values.to_vec()))
+    }
+
+    fn download(&self, tensor: &CpuTensor<S>) -> Result<Vec<S>> {
+        Ok(tensor.values().to_vec())
+    }
+
+    fn matrix(&self, values: &[S], k: usize, n: usize) -> Result<CpuMatrix<S>> {
+        Ok(CpuMatrix::new(values, k, n))
+    }
+
+    fn matmul(
+        &self,
+        x: &CpuTensor<S>,
+        matrix: &CpuMatrix<S>,
+        bias: Option<&CpuTensor<S>>,
+    ) -> Result<CpuTensor<S>> {
+        Ok(matmul::matmul(x, matrix, bias))
+    }
+
+    fn filters(
+        &self,
+        values: &[S],
+        shape: [usize; 4],
+        window: Window,
+        groups: usize,
+    ) -> Result<CpuFilters<S>> {
+        Ok(CpuFilters::new(values, shape, window, groups))
+    }
+
+    fn convolve(
+        &self,
+        x: &CpuTensor<S>,
+        filters: &CpuFilters<S>,
+        bias: Option<&CpuTensor<S>>,
+    ) -> Result<CpuTensor<S>> {
+        convolution::convolve(x, filters, bias)
+    }
+
+    fn convolve_transposed(
+        &self,
+        y: &CpuTensor<S>,
+        filters: &CpuFilters<S>,
+        size: [usize; 2],
+    ) -> Result<CpuTensor<S>> {
+        Ok(convolution::convolve_transposed(y, filters, size))
+    }
+
+    fn max_pool(&self, x: &CpuTensor<S>, window: Window) -> Result<(CpuTensor<S>, CpuIndices)> {
+        pooling::max_pool(x, window)
+    }
+
+    fn max_pool_gather(&self, tangents: &CpuTensor<S>, picked: &CpuIndices) -> Result<CpuTensor<S>> {
+        Ok(pooling::max_pool_gather(tangents, picked))
+    }
+
+    fn max_pool_scatter(
+        &self,
+        cotangents: &CpuTensor<S>,
+        picked: &CpuIndices,
+        size: [usize; 2],
+    ) -> Result<CpuTensor<S>> {
+        Ok(pooling::max_pool_scatter(cotangents, picked, size))
+    }
+
+    fn average_pool(&self, x: &CpuTensor<S>, window: Window, count_padding: bool) -> Result<CpuTensor<S>> {
+        pooling::average_pool(x, window, count_padding)
+    }
+
+    fn average_pool_transposed(
+        &self,
+        y: &CpuTensor<S>,
+        window: Window,
+        count_padding: bool,
+        size: [usize; 2],
+    ) -> Result<CpuTensor<S>> {
+        Ok(pooling::average_pool_transposed(y, window, count_padding, size))
+    }
+
+    fn activate(&self, activation: Activation, order: u8, x: &CpuTensor<S>) -> Result<CpuTensor<S>> {
+        Ok(activation::activate(activation, order, x))
+    }
+
+    fn arithmetic(&self, operation: Arithmetic, a: &CpuTensor<S>, b: &CpuTensor<S>) -> Result<CpuTensor<S>> {
+        arithmetic::arithmetic(operation, a, b)
+    }
+
+    fn sum(&self, x: &CpuTensor<S>, axes: &[usize]) -> Result<CpuTensor<S>> {
+        Ok(reduction::sum(x, axes))
+    }
+
+    fn permute(&self, x: &CpuTensor<S>, order: &[usize]) -> Result<CpuTensor<S>> {
+        Ok(layout::permute(x, order))
+    }
+
+    fn pad(&self, x: &CpuTensor<S>, before: &[isize], after: &[isize], value: S) -> Result<CpuTensor<S>> {
+        layout::pad(x, before, after, value)
+    }
+
+    fn concat(&self, parts: &[&CpuTensor<S>], axis: usize) -> Result<CpuTensor<S>> {
+        Ok(layout::concat(parts, axis))
+    }
+
+    fn envelope(
+        &self,
+        points: &CpuTensor<S>,
+        outputs: usize,
+        center: &[f64],
+        spec: &EnvelopeSpec,
+    ) -> Result<CpuEnvelope<S>> {
+        Ok(CpuEnvelope::new(points, outputs, center, spec))
+    }
+
+    fn envelope_add(
+        &self,
+        envelope: &mut CpuEnvelope<S>,
+        jets: &Jets<CpuBuffer<S>>,
+        first: usize,
+        slots: &[u32],
+    ) -> Result<()> {
+        envelope.add(jets, first, slots);
+        Ok(())
+    }
+
+    fn envelope_finish(&self, envelope: CpuEnvelope<S>) -> Result<EnvelopeValues<S>> {
+        Ok(envelope.finish())
+    }
+
+    fn secant(&self, points: &CpuTensor<S>, values: &CpuTensor<S>, center: &[f64]) -> Result<CpuSecant<S>> {
+        Ok(CpuSecant::new(points, values, center))
+    }
+
+    fn secant_add(&self, secant: &mut CpuSecant<S>, jets: &Jets<CpuBuffer<S>>) -> Result<()> {
+        secant.add(jets);
+        Ok(())
+    }
+
+    fn secant_finish(&self, secant: CpuSecant<S>) -> Result<Vec<Curvature>> {
+        Ok(secant.finish())
+    }
+}

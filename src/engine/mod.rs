@@ -1,0 +1,203 @@
+//! Tensors and kernels: one trait, several places to compute.
+//!
+//! An [`Engine`] holds tensors and runs kernels on them. Everything above this module (networks, splines and
+//! what follows) is written once over the trait. [`Cpu<f32>`](Cpu) is the embedded default,
+//! [`Cpu<f64>`](Cpu) computes references and proofs with the same code.
+//!
+//! Each kernel is one file under [`cpu`], and the file of the same name anywhere else is its twin.
+
+pub mod context;
+pub mod cpu;
+pub mod device;
+pub mod kernels;
+pub mod plan;
+pub mod tensor;
+
+pub use context::{Cancellation, Context, Progress, Silent};
+pub use cpu::Cpu;
+pub use device::{Adapter, DeviceChoice};
+pub use kernels::{Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Jets, Window};
+pub use tensor::Tensor;
+
+use crate::{Result, Scalar};
+
+/// The tensor type of an engine.
+pub type TensorOf<E> = Tensor<<E as Engine>::Buffer>;
+
+/// The integer tensor type of an engine.
+pub type IndicesOf<E> = Tensor<<E as Engine>::Indices>;
+
+/// The jets of an engine.
+pub type JetsOf<E> = Jets<<E as Engine>::Buffer>;
+
+/// A place to compute: one method for each kernel.
+///
+/// Tensors stay where they are between kernels. Shapes below are row-major; `N` is the batch. A kernel's
+/// result for one row never depends on the other rows of its batch, to the bit, so that a job gives the same
+/// numbers however it is cut into chunks. Kernels trust their callers with shapes (operators infer and check
+/// them); what can fail on a device, fails as an [`Error`](crate::Error).
+pub trait Engine: Send + Sync + 'static {
+    /// The floating-point type of its tensors.
+    type Scalar: Scalar;
+    /// Holds the elements of a tensor; reference-counted.
+    type Buffer: Clone + Send + Sync + 'static;
+    /// Holds `u32` elements; reference-counted.
+    type Indices: Clone + Send + Sync + 'static;
+    /// The right operand of a product, laid out for it once.
+    type Matrix: Send + Sync + 'static;
+    /// The filters of a convolution, laid out for it once.
+    type Filters: Send + Sync + 'static;
+    /// An envelope in the making.
+    type Envelope: Send;
+    /// A secant curvature in the making.
+    type Secant: Send;
+
+    /// What computes, for people: `"CPU, 2 threads, f32"`.
+    fn describe(&self) -> String;
+
+    /// How many rows of work run at once (threads here, workgroups elsewhere): the planner multiplies the
+    /// scratch of one by it.
+    fn parallelism(&self) -> usize;
+
+    /// Copies host values to the device.
+    fn upload(&self, values: &[Self::Scalar], shape: &[usize]) -> Result<TensorOf<Self>>;
+
+    /// Copies a tensor back. Errors of earlier kernels may surface here.
+    fn download(&self, tensor: &TensorOf<Self>) -> Result<Vec<Self::Scalar>>;
+
+    /// Lays out a matrix `[k, n]` as the right operand of [`matmul`](Self::matmul).
+    fn matrix(&self, values: &[Self::Scalar], k: usize, n: usize) -> Result<Self::Matrix>;
+
+    /// `x @ matrix (+ bias)` over the last axis: `[.., k] -> [.., n]`.
+    fn matmul(
+        &self,
+        x: &TensorOf<Self>,
+        matrix: &Self::Matrix,
+        bias: Option<&TensorOf<Self>>,
+    ) -> Result<TensorOf<Self>>;
+
+    /// Lays out convolution filters `[c_out, c_in / groups, kernel_h, kernel_w]`.
+    fn filters(
+        &self,
+        values: &[Self::Scalar],
+        shape: [usize; 4],
+        window: Window,
+        groups: usize,
+    ) -> Result<Self::Filters>;
+
+    /// Convolution (cross-correlation) `[N, c_in, h, w] -> [N, c_out, h', w']`, plus a bias `[c_out]`.
+    fn convolve(
+        &self,
+        x: &TensorOf<Self>,
+        filters: &Self::Filters,
+        bias: Option<&TensorOf<Self>>,
+    ) -> Result<TensorOf<Self>>;
+
+    /// The transpose of [`convolve`](Self::convolve): `[N, c_out, h', w'] -> [N, c_in, h, w]`, with `[h, w]`
+    /// given.
+    fn convolve_transposed(
+        &self,
+        y: &TensorOf<Self>,
+        filters: &Self::Filters,
+        size: [usize; 2],
+    ) -> Result<TensorOf<Self>>;
+
+    /// Largest value in each window of `[N, c, h, w]`, and its flat position within `h * w` (the first in
+    /// row-major order where several are largest).
+    fn max_pool(&self, x: &TensorOf<Self>, window: Window) -> Result<(TensorOf<Self>, IndicesOf<Self>)>;
+
+    /// Picks the elements that [`max_pool`](Self::max_pool) picked out of tangents `[N * r, c, h, w]`.
+    fn max_pool_gather(&self, tangents: &TensorOf<Self>, picked: &IndicesOf<Self>) -> Result<TensorOf<Self>>;
+
+    /// The transpose of [`max_pool_gather`](Self::max_pool_gather): cotangents `[N * r, c, h', w']` added into
+    /// zeros `[N * r, c, h, w]`.
+    fn max_pool_scatter(
+        &self,
+        cotangents: &TensorOf<Self>,
+        picked: &IndicesOf<Self>,
+        size: [usize; 2],
+    ) -> Result<TensorOf<Self>>;
+
+    /// Mean of each window of `[N, c, h, w]`; padding counts towards the divisor if `count_padding`.
+    fn average_pool(&self, x: &TensorOf<Self>, window: Window, count_padding: bool)
+    -> Result<TensorOf<Self>>;
+
+    /// The transpose of [`average_pool`](Self::average_pool).
+    fn average_pool_transposed(
+        &self,
+        y: &TensorOf<Self>,
+        window: Window,
+        count_padding: bool,
+        size: [usize; 2],
+    ) -> Result<TensorOf<Self>>;
+
+    /// The `order`-th derivative (0: the value, 1, 2) of an activation at each element.
+    fn activate(&self, activation: Activation, order: u8, x: &TensorOf<Self>) -> Result<TensorOf<Self>>;
+
+    /// Elementwise arithmetic with broadcasting of equally many axes (each pair of lengths equal, or one of
+    /// them 1).
+    fn arithmetic(
+        &self,
+        operation: Arithmetic,
+        a: &TensorOf<Self>,
+        b: &TensorOf<Self>,
+    ) -> Result<TensorOf<Self>>;
+
+    /// Sum over `axes` (ascending), which stay with length 1; in index order.
+    fn sum(&self, x: &TensorOf<Self>, axes: &[usize]) -> Result<TensorOf<Self>>;
+
+    /// Axis `i` of the result is axis `order[i]` of `x`.
+    fn permute(&self, x: &TensorOf<Self>, order: &[usize]) -> Result<TensorOf<Self>>;
+
+    /// `before[i]` and `after[i]` elements of `value` added at the ends of axis `i`; negative numbers cut.
+    fn pad(
+        &self,
+        x: &TensorOf<Self>,
+        before: &[isize],
+        after: &[isize],
+        value: Self::Scalar,
+    ) -> Result<TensorOf<Self>>;
+
+    /// Joins tensors along an axis.
+    fn concat(&self, parts: &[&TensorOf<Self>], axis: usize) -> Result<TensorOf<Self>>;
+
+    /// Begins envelopes at `points [N, D]` of a network with `outputs` values; `center [D]` is subtracted from
+    /// points and anchors alike before anything is multiplied (design: expanded distances lose digits in
+    /// proportion to `|x|^2 / d^2`).
+    fn envelope(
+        &self,
+        points: &TensorOf<Self>,
+        outputs: usize,
+        center: &[f64],
+        spec: &EnvelopeSpec,
+    ) -> Result<Self::Envelope>;
+
+    /// Takes the pieces of `jets` (anchors `first..first + M`) into envelopes. `slots [families, M]` says which
+    /// slot of each family an anchor feeds; `u32::MAX` means none. Ties go to the lowest index if anchors come
+    /// in ascending order.
+    fn envelope_add(
+        &self,
+        envelope: &mut Self::Envelope,
+        jets: &JetsOf<Self>,
+        first: usize,
+        slots: &[u32],
+    ) -> Result<()>;
+
+    /// Reads finished envelopes back.
+    fn envelope_finish(&self, envelope: Self::Envelope) -> Result<EnvelopeValues<Self::Scalar>>;
+
+    /// Begins a secant curvature at `points [N, D]` where the network has `values [N, K]`.
+    fn secant(
+        &self,
+        points: &TensorOf<Self>,
+        values: &TensorOf<Self>,
+        center: &[f64],
+    ) -> Result<Self::Secant>;
+
+    /// Takes the pairs of every point and every anchor of `jets` into account.
+    fn secant_add(&self, secant: &mut Self::Secant, jets: &JetsOf<Self>) -> Result<()>;
+
+    /// For each output the smallest `(a, b)` for which `T_i - (a/2) d^2 <= g <= T_i + (b/2) d^2` over all pairs
+    /// of distinct points (never below 0).
+    fn secant_finish(&self, secant: Self::Secant) -> Result<Vec<Curvature>>;
+}

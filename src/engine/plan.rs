@@ -1,0 +1,171 @@
+//! The planner: from a memory budget to chunks. Pure, so that every decision can be tested.
+
+use std::ops::Range;
+
+use crate::{Error, Result};
+
+/// Equal chunks of `0..total`, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunks {
+    total: usize,
+    size: usize,
+}
+
+impl Chunks {
+    /// Chunks of `size` (the last may be smaller).
+    pub fn new(total: usize, size: usize) -> Self {
+        Self { total, size: size.clamp(1, total.max(1)) }
+    }
+
+    /// As many items at a time as `bytes_per_item` and a budget allow, at most `most`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where not even one item fits; `what` names the job.
+    pub fn within(what: &str, total: usize, bytes_per_item: u64, budget: u64, most: usize) -> Result<Self> {
+        let fit = budget / bytes_per_item.max(1);
+        if fit == 0 && total > 0 {
+            return Err(Error::Memory { what: what.to_owned(), needed: bytes_per_item, budget });
+        }
+        Ok(Self::new(total, usize::try_from(fit).unwrap_or(usize::MAX).min(most)))
+    }
+
+    /// The length of a chunk.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.total.div_ceil(self.size)
+    }
+
+    /// The chunks.
+    pub fn iter(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let Self { total, size } = *self;
+        (0..total).step_by(size).map(move |start| start..(start + size).min(total))
+    }
+}
+
+/// What envelopes of many points over many anchors take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnvelopeDemand {
+    /// Points.
+    pub points: usize,
+    /// Anchors.
+    pub anchors: usize,
+    /// Bytes of results, inputs and references held for one point.
+    pub bytes_per_point: u64,
+    /// Bytes of one anchor's jet (point, value and Jacobian).
+    pub bytes_per_jet: u64,
+    /// Bytes that making one jet takes beside it (0 if jets are only read).
+    pub bytes_to_make_jet: u64,
+    /// Bytes of scratch, whatever the chunks.
+    pub scratch: u64,
+}
+
+/// How points and anchors are streamed: for each chunk of points, all chunks of anchors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnvelopePlan {
+    /// Chunks of points (outer loop).
+    pub points: Chunks,
+    /// Chunks of anchors (inner loop).
+    pub anchors: Chunks,
+    /// Whether all jets are kept from the first chunk of points on, instead of being made again for each.
+    pub keep_jets: bool,
+}
+
+/// Points are taken this many at a time where memory allows: a lost run loses at most the work on so many, and
+/// the anchors' share of a chunk's cost (packing, and reading jets) is below a hundredth from there on.
+const POINTS: usize = 2048;
+
+/// Jets are made this many at a time where memory allows; more gains nothing, the products inside are large
+/// enough from some hundred rows on.
+const JETS: usize = 1024;
+
+impl EnvelopeDemand {
+    /// Chunks that stay within `budget` bytes.
+    ///
+    /// Jets are kept if they fit beside the rest in small chunks. If they do not, each chunk of points makes
+    /// them again, so points then take what memory there is.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where not even one point and one anchor at a time fit.
+    pub fn plan(&self, budget: u64) -> Result<EnvelopePlan> {
+        let what = "the envelope of one point and one anchor";
+        let jet = self.bytes_per_jet + self.bytes_to_make_jet;
+        let least = self.scratch + self.bytes_per_point + jet;
+        if budget < least {
+            return Err(Error::Memory { what: what.to_owned(), needed: least, budget });
+        }
+        let free = budget - self.scratch;
+        let chunk = |count: usize, bytes: u64| bytes.saturating_mul(count as u64);
+        let all_jets = chunk(self.anchors, self.bytes_per_jet);
+        let comfortable = chunk(self.points.min(POINTS), self.bytes_per_point)
+            + chunk(self.anchors.min(JETS), self.bytes_to_make_jet);
+        if all_jets.saturating_add(comfortable) <= free {
+            return Ok(EnvelopePlan {
+                points: Chunks::new(self.points, POINTS),
+                anchors: Chunks::new(self.anchors, JETS),
+                keep_jets: true,
+            });
+        }
+        // A quarter for the jets in flight, the rest for points: making jets again costs less the fewer
+        // chunks of points there are.
+        let for_jets = (free / 4).min(free - self.bytes_per_point).max(jet);
+        let anchors = Chunks::within(what, self.anchors, jet, for_jets, JETS)?;
+        let for_points = free - chunk(anchors.size(), jet);
+        let points = Chunks::within(what, self.points, self.bytes_per_point, for_points, usize::MAX)?;
+        Ok(EnvelopePlan { points, anchors, keep_jets: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn chunks_cover_everything_once() {
+        let ranges: Vec<_> = Chunks::new(10, 4).iter().collect();
+        assert_eq!(ranges, [0..4, 4..8, 8..10]);
+        assert_eq!(Chunks::new(0, 4).iter().count(), 0);
+        assert_eq!(Chunks::new(3, 0).size(), 1);
+    }
+
+    #[test]
+    fn too_small_a_budget_is_named() {
+        let error = Chunks::within("the test", 5, 3 << 20, 1 << 20, 9).expect_err("1 MiB is too little");
+        assert_eq!(
+            error.to_string(),
+            "the test needs at least 3 MiB of memory, the budget is 1 MiB: raise --memory"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_stays_within_its_budget(
+            points in 1usize..200_000, anchors in 1usize..200_000,
+            bytes_per_point in 1u64..1 << 20, bytes_per_jet in 1u64..1 << 24,
+            bytes_to_make_jet in 0u64..1 << 24, scratch in 0u64..1 << 26, budget in 1u64..1 << 34,
+        ) {
+            let demand = EnvelopeDemand {
+                points, anchors, bytes_per_point, bytes_per_jet, bytes_to_make_jet, scratch,
+            };
+            let least = scratch + bytes_per_point + bytes_per_jet + bytes_to_make_jet;
+            match demand.plan(budget) {
+                Err(_) => prop_assert!(budget < least),
+                Ok(plan) => {
+                    let jets = if plan.keep_jets { anchors } else { plan.anchors.size() };
+                    let held = scratch
+                        + plan.points.size() as u64 * bytes_per_point
+                        + jets as u64 * bytes_per_jet
+                        + plan.anchors.size() as u64 * bytes_to_make_jet;
+                    prop_assert!(held <= budget, "{plan:?} holds {held} of {budget}");
+                    prop_assert_eq!(plan.points.iter().map(|r| r.len()).sum::<usize>(), points);
+                    prop_assert_eq!(plan.anchors.iter().map(|r| r.len()).sum::<usize>(), anchors);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Fenchel.
+pub mod engine;
+pub mod error;
+pub mod scalar;
+pub mod tolerance;
+pub use error::{Error, Result};
+pub use scalar::Scalar;
