@@ -263,7 +263,7 @@ mod tests {
     fn what_numpy_writes_is_understood() {
         let header = read(&npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }   \n")).unwrap();
         let format = Format { dtype: DType::F32, big_endian: false };
-        assert_eq!(header, Header { format, shape: vec![3, 4], fortran: false, value_bytes: 48, start: 72 });
+        assert_eq!(header, Header { format, shape: vec![3, 4], fortran: false, value_bytes: 48, start: 73 });
         let header = read(&npy("{\"shape\":(7L,),\"fortran_order\":True,\"descr\":\"|u1\"}")).unwrap();
         assert_eq!((header.shape, header.fortran), (vec![7], true));
         let header = read(&npy("{'descr': '>i8', 'fortran_order': False, 'shape': ()}")).unwrap();

@@ -3,9 +3,8 @@
 use std::marker::PhantomData;
 use std::path::Path;
 
-use npyz::{WriteOptions, WriterBuilder};
-
 use ndarray::{ArrayD, IxDyn};
+use npyz::{WriteOptions, WriterBuilder};
 
 use super::array::{self, Array};
 use super::output::OutputFile;

@@ -36,7 +36,7 @@ pub type JetsOf<E> = Jets<<E as Engine>::Buffer>;
 /// result for one row never depends on the other rows of its batch, to the bit, so that a job gives the same
 /// numbers however it is cut into chunks. Kernels trust their callers with shapes (operators infer and check
 /// them); what can fail on a device, fails as an [`Error`](crate::Error).
-pub trait Engine: Send + Sync + 'static {
+pub trait Engine: Clone + Send + Sync + 'static {
     /// The floating-point type of its tensors.
     type Scalar: Scalar;
     /// Holds the elements of a tensor; reference-counted.

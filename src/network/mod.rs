@@ -1,0 +1,204 @@
+//! Networks: graphs of named nodes, from ONNX files or built in code, and what they compute on any engine.
+//!
+//! A [`Network`] is free of any engine and keeps every node of its file, so that it can be cut at any of them.
+//! [`Network::compile`] makes a [`Program`] of it, which simplifies, lays out weights, and runs.
+
+mod builder;
+mod constant;
+pub mod onnx;
+pub mod operators;
+mod program;
+mod simplify;
+
+use std::collections::HashMap;
+
+use crate::{Error, Result};
+
+pub use builder::{Builder, NodeId};
+pub use constant::Constant;
+pub use operators::{Kind, Op, Slot};
+pub use program::Program;
+
+/// A node of a graph: an input, or an operator with its output.
+#[derive(Debug, Clone)]
+pub struct Node {
+    name: String,
+    value: String,
+    op: Option<Op>,
+    inputs: Vec<usize>,
+    shape: Vec<usize>,
+}
+
+impl Node {
+    /// The node's name in the file, or that of its value where it has none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of the value it makes.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// What it computes; `None` for an input of the graph.
+    pub fn op(&self) -> Option<&Op> {
+        self.op.as_ref()
+    }
+
+    /// The positions of its inputs among the network's nodes.
+    pub fn inputs(&self) -> &[usize] {
+        &self.inputs
+    }
+
+    /// The shape of its value for one sample, without the batch.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+}
+
+/// A graph of named nodes in an order in which they can be computed.
+#[derive(Debug, Clone)]
+pub struct Network {
+    nodes: Vec<Node>,
+    outputs: Vec<usize>,
+    names: HashMap<String, usize>,
+}
+
+impl Network {
+    /// Begins a network in code.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The nodes, inputs first used before their users.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The inputs of the graph.
+    pub fn inputs(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.op.is_none())
+    }
+
+    /// The outputs of the graph.
+    pub fn outputs(&self) -> impl Iterator<Item = &Node> {
+        self.outputs.iter().map(|&i| &self.nodes[i])
+    }
+
+    /// The number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.nodes.iter().filter_map(|node| node.op.as_ref()).map(|op| op.operator().parameters()).sum()
+    }
+
+    /// How the network as a whole depends on its input.
+    pub fn kind(&self) -> Kind {
+        let kinds = self.nodes.iter().filter_map(|node| node.op.as_ref()).map(|op| op.operator().kind());
+        kinds.max().unwrap_or(Kind::Affine)
+    }
+
+    /// Refuses, by name, the first operator that lacks a slot that `tool` needs.
+    ///
+    /// # Errors
+    /// [`Error::MissingSlot`].
+    pub fn require(&self, tool: &'static str, slot: Slot) -> Result<()> {
+        for node in &self.nodes {
+            if let Some(op) = &node.op
+                && !op.operator().has(slot)
+            {
+                return Err(Error::MissingSlot {
+                    tool,
+                    slot: slot.name(),
+                    operator: op.operator().name().to_owned(),
+                    node: node.name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds a node by the name of its value or its own.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there is none, with the closest names.
+    pub fn find(&self, name: &str) -> Result<&Node> {
+        self.position(name).map(|i| &self.nodes[i])
+    }
+
+    fn position(&self, name: &str) -> Result<usize> {
+        self.names.get(name).copied().ok_or_else(|| {
+            let names: Vec<&str> = self.nodes.iter().map(Node::name).collect();
+            let shown = names.iter().take(12).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+            let more = if names.len() > 12 { ", .. (see fenchel inspect)" } else { "" };
+            Error::Argument(format!("no node is called '{name}'; there are {shown}{more}"))
+        })
+    }
+
+    /// The part from one node to another: `input` becomes the only input (the graph's own where `None`), and
+    /// `output` the only output.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an unknown name, or where the graph has several inputs or outputs and none was
+    /// named; [`Error::Graph`] where the output does not depend on the input, or also on another one.
+    pub fn cut(&self, input: Option<&str>, output: Option<&str>) -> Result<Self> {
+        let list = |nodes: Vec<&Node>| {
+            nodes.iter().map(|node| format!("'{}'", node.value)).collect::<Vec<_>>().join(", ")
+        };
+        let end = match (output, &self.outputs[..]) {
+            (Some(name), _) => self.position(name)?,
+            (None, &[end]) => end,
+            _ => {
+                let names = list(self.outputs().collect());
+                return Err(Error::Argument(format!("the network has several outputs, choose one: {names}")));
+            }
+        };
+        let start = match input {
+            Some(name) => self.position(name)?,
+            None => {
+                let inputs: Vec<usize> =
+                    (0..self.nodes.len()).filter(|&i| self.nodes[i].op.is_none()).collect();
+                match inputs[..] {
+                    [start] => start,
+                    _ => {
+                        let names = list(self.inputs().collect());
+                        return Err(Error::Argument(format!(
+                            "the network has several inputs, one can be computed with: {names}"
+                        )));
+                    }
+                }
+            }
+        };
+        let mut needed = vec![false; self.nodes.len()];
+        needed[end] = true;
+        for i in (0..=end).rev() {
+            if needed[i] && i != start {
+                self.nodes[i].inputs.iter().for_each(|&j| needed[j] = true);
+            }
+        }
+        if !needed[start] || start == end {
+            return Err(Error::Graph(format!(
+                "'{}' does not depend on '{}'",
+                self.nodes[end].name, self.nodes[start].name
+            )));
+        }
+        let mut position = vec![usize::MAX; self.nodes.len()];
+        let mut nodes: Vec<Node> = Vec::new();
+        for (i, node) in self.nodes.iter().enumerate().filter(|&(i, _)| needed[i]) {
+            if node.op.is_none() && i != start {
+                return Err(Error::Graph(format!(
+                    "'{}' depends not only on '{}' but on '{}' too",
+                    self.nodes[end].name, self.nodes[start].name, node.name
+                )));
+            }
+            position[i] = nodes.len();
+            let mut node = node.clone();
+            if i == start {
+                (node.op, node.inputs) = (None, vec![]);
+            }
+            node.inputs.iter_mut().for_each(|j| *j = position[*j]);
+            nodes.push(node);
+        }
+        let names = self.names.iter().filter(|&(_, &i)| needed[i]);
+        let names = names.map(|(name, &i)| (name.clone(), position[i])).collect();
+        Ok(Self { nodes, outputs: vec![position[end]], names })
+    }
+}

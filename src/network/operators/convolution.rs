@@ -1,0 +1,126 @@
+//! Convolutions of images.
+
+use crate::engine::{Engine, IndicesOf, TensorOf, Window};
+use crate::network::Constant;
+use crate::{Error, Result};
+
+use super::{Kind, Operator, Pass, Unary, upload};
+
+/// 2-D convolution (cross-correlation, as everywhere in this field) `[c_in, h, w] -> [c_out, h', w']`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Convolution {
+    filters: Constant,
+    bias: Option<Constant>,
+    window: Window,
+    groups: usize,
+}
+
+impl Convolution {
+    /// Filters `[c_out, c_in / groups, kernel_h, kernel_w]`, bias `[c_out]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where they do not fit together.
+    pub fn new(filters: Constant, bias: Option<Constant>, window: Window, groups: usize) -> Result<Self> {
+        let shape = filters.shape();
+        let fits = shape.len() == 4 && shape[2..] == window.kernel && !filters.is_empty();
+        if !fits || groups == 0 || !shape[0].is_multiple_of(groups) {
+            return Err(Error::Shape(format!(
+                "filters {shape:?} do not fit {groups} groups and a kernel {:?}",
+                window.kernel
+            )));
+        }
+        if let Some(bias) = &bias
+            && bias.shape() != [shape[0]]
+        {
+            return Err(Error::Shape(format!(
+                "a bias {:?} does not fit {} channels",
+                bias.shape(),
+                shape[0]
+            )));
+        }
+        Ok(Self { filters, bias, window, groups })
+    }
+
+    /// `[c_out, c_in / groups, kernel_h, kernel_w]`
+    pub fn filters(&self) -> &Constant {
+        &self.filters
+    }
+
+    /// `[c_out]`
+    pub fn bias(&self) -> Option<&Constant> {
+        self.bias.as_ref()
+    }
+
+    /// The same with other parameters of the same shape (and a bias, where there was none).
+    pub(crate) fn with_parameters(&self, filters: Constant, bias: Constant) -> Result<Self> {
+        Self::new(filters, Some(bias), self.window, self.groups)
+    }
+
+    pub(super) fn prepare<E: Engine>(&self, engine: &E, input: &[usize]) -> Result<PreparedConvolution<E>> {
+        let &[a, b, c, d] = self.filters.shape() else { unreachable!("checked by new") };
+        Ok(PreparedConvolution {
+            filters: engine.filters(
+                &self.filters.to::<E::Scalar>(),
+                [a, b, c, d],
+                self.window,
+                self.groups,
+            )?,
+            bias: upload(engine, self.bias.as_ref())?,
+            size: [input[1], input[2]],
+        })
+    }
+}
+
+impl Operator for Convolution {
+    fn name(&self) -> &'static str {
+        "Conv"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Affine
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let shape = self.filters.shape();
+        match *inputs[0] {
+            [channels, height, width] if channels == shape[1] * self.groups => {
+                let [h, w] = self.window.output([height, width])?;
+                Ok(vec![shape[0], h, w])
+            }
+            _ => Err(Error::Shape(format!(
+                "a convolution of {} channels does not fit samples of shape {:?}",
+                shape[1] * self.groups,
+                inputs[0]
+            ))),
+        }
+    }
+
+    fn parameters(&self) -> usize {
+        self.filters.len() + self.bias.as_ref().map_or(0, Constant::len)
+    }
+
+    fn scratch(&self, inputs: &[&[usize]]) -> usize {
+        let output = self.shape(inputs).map_or(0, |shape| shape[1] * shape[2]);
+        self.filters.len() / self.filters.shape()[0] * output
+    }
+}
+
+pub(super) struct PreparedConvolution<E: Engine> {
+    filters: E::Filters,
+    bias: Option<TensorOf<E>>,
+    size: [usize; 2],
+}
+
+impl<E: Engine> Unary<E> for PreparedConvolution<E> {
+    fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        Ok((engine.convolve(x, &self.filters, self.bias.as_ref())?, None))
+    }
+
+    fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        engine.convolve(tangent, &self.filters, None)
+    }
+
+    fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        engine.convolve_transposed(cotangent, &self.filters, self.size)
+    }
+}

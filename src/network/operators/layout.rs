@@ -1,0 +1,240 @@
+//! Operators that move elements.
+
+use crate::engine::{Engine, IndicesOf, TensorOf};
+use crate::{Error, Result, Scalar};
+
+use super::{Kind, Operator, Pass, Prepared, Unary, batched};
+
+/// The same elements under another shape: Reshape, Flatten, Squeeze, Unsqueeze.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reshape {
+    /// The new shape of a sample.
+    pub shape: Vec<usize>,
+}
+
+/// Axes in another order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Permute {
+    /// Axis `i` of the output is axis `order[i]` of the input (of a sample, from 0).
+    pub order: Vec<usize>,
+}
+
+/// A constant border; negative widths cut.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pad {
+    /// Elements before each axis of a sample.
+    pub before: Vec<isize>,
+    /// Elements after each axis.
+    pub after: Vec<isize>,
+    /// What stands there.
+    pub value: f64,
+}
+
+/// Branches joined along an axis of a sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Concat {
+    /// The axis.
+    pub axis: usize,
+}
+
+impl Operator for Reshape {
+    fn name(&self) -> &'static str {
+        "Reshape"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Affine
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let count = |shape: &[usize]| shape.iter().try_fold(1_usize, |n, &l| n.checked_mul(l));
+        if count(inputs[0]) != count(&self.shape) {
+            return Err(Error::Shape(format!("{:?} cannot be reshaped to {:?}", inputs[0], self.shape)));
+        }
+        Ok(self.shape.clone())
+    }
+}
+
+impl<E: Engine> Unary<E> for Reshape {
+    fn forward(&self, _: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        Ok((x.reshaped(batched(x.rows(), &self.shape))?, None))
+    }
+
+    fn jacobian_vector(&self, _: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        tangent.reshaped(batched(tangent.rows(), &self.shape))
+    }
+
+    fn vector_jacobian(&self, _: &E, pass: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        cotangent.reshaped(batched(cotangent.rows(), &pass.inputs[0].shape()[1..]))
+    }
+}
+
+impl Operator for Permute {
+    fn name(&self) -> &'static str {
+        "Transpose"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Affine
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let mut seen = self.order.clone();
+        seen.sort_unstable();
+        if !seen.iter().copied().eq(0..inputs[0].len()) {
+            return Err(Error::Shape(format!("{:?} is no order of the axes of {:?}", self.order, inputs[0])));
+        }
+        Ok(self.order.iter().map(|&axis| inputs[0][axis]).collect())
+    }
+}
+
+impl Permute {
+    fn apply<E: Engine>(engine: &E, x: &TensorOf<E>, order: &[usize]) -> Result<TensorOf<E>> {
+        let order: Vec<usize> = std::iter::once(0).chain(order.iter().map(|axis| axis + 1)).collect();
+        engine.permute(x, &order)
+    }
+}
+
+impl<E: Engine> Unary<E> for Permute {
+    fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        Ok((Self::apply(engine, x, &self.order)?, None))
+    }
+
+    fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        Self::apply(engine, tangent, &self.order)
+    }
+
+    fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        let mut inverse = vec![0; self.order.len()];
+        for (i, &axis) in self.order.iter().enumerate() {
+            inverse[axis] = i;
+        }
+        Self::apply(engine, cotangent, &inverse)
+    }
+}
+
+impl Operator for Pad {
+    fn name(&self) -> &'static str {
+        "Pad"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Affine
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let misfit = || Error::Shape(format!("{self:?} does not fit samples of shape {:?}", inputs[0]));
+        if self.before.len() != inputs[0].len() || self.after.len() != inputs[0].len() {
+            return Err(misfit());
+        }
+        let padded = inputs[0].iter().zip(self.before.iter().zip(&self.after));
+        padded
+            .map(|(&length, (&before, &after))| {
+                length.checked_add_signed(before)?.checked_add_signed(after).filter(|&length| length > 0)
+            })
+            .collect::<Option<Vec<usize>>>()
+            .ok_or_else(misfit)
+    }
+}
+
+impl Pad {
+    fn apply<E: Engine>(
+        engine: &E,
+        x: &TensorOf<E>,
+        widths: [&[isize]; 2],
+        sign: isize,
+        value: f64,
+    ) -> Result<TensorOf<E>> {
+        let signed = |widths: &[isize]| -> Vec<isize> {
+            std::iter::once(0).chain(widths.iter().map(|width| sign * width)).collect()
+        };
+        engine.pad(x, &signed(widths[0]), &signed(widths[1]), E::Scalar::of(value))
+    }
+}
+
+impl<E: Engine> Unary<E> for Pad {
+    fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        Ok((Self::apply(engine, x, [&self.before, &self.after], 1, self.value)?, None))
+    }
+
+    fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        Self::apply(engine, tangent, [&self.before, &self.after], 1, 0.0)
+    }
+
+    fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        Self::apply(engine, cotangent, [&self.before, &self.after], -1, 0.0)
+    }
+}
+
+impl Operator for Concat {
+    fn name(&self) -> &'static str {
+        "Concat"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Affine
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let others = |shape: &[usize]| -> Option<Vec<usize>> {
+            (self.axis < shape.len()).then(|| [&shape[..self.axis], &shape[self.axis + 1..]].concat())
+        };
+        let first = others(inputs[0]);
+        if first.is_none() || inputs.iter().any(|shape| others(shape) != first) {
+            return Err(Error::Shape(format!("{inputs:?} cannot be joined along axis {}", self.axis)));
+        }
+        let mut shape = inputs[0].to_vec();
+        shape[self.axis] = inputs.iter().map(|shape| shape[self.axis]).sum();
+        Ok(shape)
+    }
+}
+
+impl<E: Engine> Prepared<E> for Concat {
+    fn forward(&self, engine: &E, inputs: &[&TensorOf<E>]) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        Ok((engine.concat(inputs, self.axis + 1)?, None))
+    }
+
+    fn jacobian_vector(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        tangents: &[Option<&TensorOf<E>>],
+    ) -> Result<TensorOf<E>> {
+        let rows = tangents.iter().flatten().next().map_or(0, |t| t.rows());
+        let tangents: Vec<TensorOf<E>> = tangents
+            .iter()
+            .zip(&pass.inputs)
+            .map(|(tangent, input)| match tangent {
+                Some(tangent) => Ok((*tangent).clone()),
+                None => {
+                    let shape = batched(rows, &input.shape()[1..]);
+                    engine.upload(&vec![E::Scalar::of(0.0); shape.iter().product()], &shape)
+                }
+            })
+            .collect::<Result<_>>()?;
+        engine.concat(&tangents.iter().collect::<Vec<_>>(), self.axis + 1)
+    }
+
+    fn vector_jacobian(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<TensorOf<E>>>> {
+        let axis = self.axis + 1;
+        let (mut start, whole) = (0, cotangent.shape()[axis]);
+        let mut parts = Vec::with_capacity(wanted.len());
+        for (input, &wanted) in pass.inputs.iter().zip(wanted) {
+            let length = input.shape()[axis];
+            let (mut before, mut after) =
+                (vec![0; cotangent.shape().len()], vec![0; cotangent.shape().len()]);
+            before[axis] = -(start as isize);
+            after[axis] = -((whole - start - length) as isize);
+            let cut = || engine.pad(cotangent, &before, &after, E::Scalar::of(0.0));
+            parts.push(wanted.then(cut).transpose()?);
+            start += length;
+        }
+        Ok(parts)
+    }
+}

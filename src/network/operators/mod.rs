@@ -1,0 +1,318 @@
+//! The table of operators: one file for each family, one entry for each operator.
+//!
+//! An entry has two faces. [`Operator`] is what it is: its name, shapes and properties, free of any engine.
+//! [`Prepared`] is what it does on an engine, with its weights laid out there. Every tool asks the table and
+//! never looks into a graph in its own way. A [`Slot`] that an operator lacks is refused by name.
+//!
+//! To add an operator: a struct in the file of its family with both faces, a variant of [`Op`], a line in
+//! [`Op::operator`] and one in [`Op::prepare`].
+
+mod activation;
+mod arithmetic;
+mod convolution;
+mod dense;
+mod layout;
+mod normalization;
+mod pooling;
+
+use std::fmt;
+
+use crate::Result;
+use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
+
+use super::Constant;
+
+pub use arithmetic::{ArithmeticConstant, Branches};
+pub use convolution::Convolution;
+pub use dense::Dense;
+pub use layout::{Concat, Pad, Permute, Reshape};
+pub use normalization::ScaleShift;
+pub use pooling::{AveragePool, GlobalAveragePool, MaxPool};
+
+/// An operator of the table, with its parameters.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Op {
+    /// `x W + b` over the last axis.
+    Dense(Dense),
+    /// Convolution of images.
+    Convolution(Convolution),
+    /// A scale and a shift for each channel (batch normalisation at inference).
+    ScaleShift(ScaleShift),
+    /// The largest value of each window.
+    MaxPool(MaxPool),
+    /// The mean of each window.
+    AveragePool(AveragePool),
+    /// The mean of each channel.
+    GlobalAveragePool(GlobalAveragePool),
+    /// An elementwise function.
+    Activation(Activation),
+    /// Arithmetic with a constant.
+    ArithmeticConstant(ArithmeticConstant),
+    /// Arithmetic of two branches.
+    Branches(Branches),
+    /// Branches joined along an axis.
+    Concat(Concat),
+    /// A constant border.
+    Pad(Pad),
+    /// The same elements under another shape.
+    Reshape(Reshape),
+    /// Axes in another order.
+    Permute(Permute),
+}
+
+/// How a function depends on its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Affine.
+    Affine,
+    /// Affine on each of finitely many polytopes.
+    PiecewiseAffine,
+    /// Anything else that is imported is smooth almost everywhere.
+    Smooth,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Affine => "affine",
+            Self::PiecewiseAffine => "piecewise affine",
+            Self::Smooth => "smooth",
+        })
+    }
+}
+
+/// What a tool may ask of an operator. The first three every operator has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Slot {
+    /// Values.
+    Forward,
+    /// Jacobian times vector.
+    JacobianVector,
+    /// Vector times Jacobian.
+    VectorJacobian,
+    /// Second derivative along directions.
+    SecondDerivative,
+    /// An interval that holds the values over a box of inputs.
+    IntervalBounds,
+    /// The affine pieces of each unit, and with them its code.
+    AffinePieces,
+    /// A convex and a concave part.
+    ConvexSplit,
+    /// Taylor coefficients.
+    TaylorSeries,
+    /// The factors of the parameters' gradient.
+    ParameterFactors,
+}
+
+impl Slot {
+    /// The slot as messages name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "values",
+            Self::JacobianVector => "Jacobian-vector products",
+            Self::VectorJacobian => "vector-Jacobian products",
+            Self::SecondDerivative => "second derivatives",
+            Self::IntervalBounds => "interval bounds",
+            Self::AffinePieces => "affine pieces",
+            Self::ConvexSplit => "a convex and a concave part",
+            Self::TaylorSeries => "a Taylor series",
+            Self::ParameterFactors => "factors of the parameter gradient",
+        }
+    }
+}
+
+/// One affine piece of an elementwise function: `slope * u + offset` for `u` in `(from, to]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AffinePiece {
+    /// The end below (not included), possibly minus infinity.
+    pub from: f64,
+    /// The end above (included), possibly infinity.
+    pub to: f64,
+    /// Slope.
+    pub slope: f64,
+    /// Value of the piece at 0.
+    pub offset: f64,
+}
+
+/// What an operator is, apart from any engine. Shapes are those of one sample, without the batch.
+pub trait Operator {
+    /// Its name: that of the ONNX operator where there is one.
+    fn name(&self) -> &'static str;
+
+    /// How it depends on its inputs together.
+    fn kind(&self) -> Kind;
+
+    /// The shape of its output.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) where the inputs do not fit.
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>>;
+
+    /// The number of its parameters.
+    fn parameters(&self) -> usize {
+        0
+    }
+
+    /// Elements of scratch that one running task takes, for the planner.
+    fn scratch(&self, _inputs: &[&[usize]]) -> usize {
+        0
+    }
+
+    /// Whether it has a slot.
+    fn has(&self, slot: Slot) -> bool {
+        match slot {
+            Slot::Forward | Slot::JacobianVector | Slot::VectorJacobian | Slot::SecondDerivative => true,
+            Slot::AffinePieces => self.pieces().is_some(),
+            _ => false,
+        }
+    }
+
+    /// The affine pieces of an elementwise function, ascending; the index of a piece is its code.
+    fn pieces(&self) -> Option<Vec<AffinePiece>> {
+        None
+    }
+}
+
+/// What an operator saw and made in a forward pass. Batches `[N, ..]`; tangents and cotangents `[N * r, ..]`,
+/// `r` directions for each sample.
+pub struct Pass<'a, E: Engine> {
+    /// Inputs.
+    pub inputs: Vec<&'a TensorOf<E>>,
+    /// Output.
+    pub output: &'a TensorOf<E>,
+    /// What max-pooling picked.
+    pub picked: Option<&'a IndicesOf<E>>,
+}
+
+/// What an operator does on an engine.
+pub trait Prepared<E: Engine>: Send + Sync {
+    /// Values, and what max-pooling picked.
+    fn forward(&self, engine: &E, inputs: &[&TensorOf<E>]) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)>;
+
+    /// Tangent of the output from tangents of the inputs, `None` where an input does not vary; at least one
+    /// does.
+    fn jacobian_vector(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        tangents: &[Option<&TensorOf<E>>],
+    ) -> Result<TensorOf<E>>;
+
+    /// Cotangents of those inputs that are `wanted` from the cotangent of the output.
+    fn vector_jacobian(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<TensorOf<E>>>>;
+}
+
+impl Op {
+    /// What it is.
+    pub fn operator(&self) -> &dyn Operator {
+        match self {
+            Self::Dense(op) => op,
+            Self::Convolution(op) => op,
+            Self::ScaleShift(op) => op,
+            Self::MaxPool(op) => op,
+            Self::AveragePool(op) => op,
+            Self::GlobalAveragePool(op) => op,
+            Self::Activation(op) => op,
+            Self::ArithmeticConstant(op) => op,
+            Self::Branches(op) => op,
+            Self::Concat(op) => op,
+            Self::Pad(op) => op,
+            Self::Reshape(op) => op,
+            Self::Permute(op) => op,
+        }
+    }
+
+    /// Lays it out on an engine, for inputs of these shapes.
+    ///
+    /// # Errors
+    /// Where the engine cannot hold its weights.
+    pub fn prepare<E: Engine>(&self, engine: &E, inputs: &[&[usize]]) -> Result<Box<dyn Prepared<E>>> {
+        Ok(match self {
+            Self::Dense(op) => Box::new(Single(op.prepare(engine)?)),
+            Self::Convolution(op) => Box::new(Single(op.prepare(engine, inputs[0])?)),
+            Self::ScaleShift(op) => Box::new(Single(op.prepare(engine, inputs[0])?)),
+            Self::MaxPool(op) => Box::new(Single(op.clone())),
+            Self::AveragePool(op) => Box::new(Single(op.clone())),
+            Self::GlobalAveragePool(op) => Box::new(Single(op.clone())),
+            Self::Activation(op) => Box::new(Single(*op)),
+            Self::ArithmeticConstant(op) => Box::new(Single(op.prepare(engine, inputs[0])?)),
+            Self::Branches(op) => Box::new(op.clone()),
+            Self::Concat(op) => Box::new(op.clone()),
+            Self::Pad(op) => Box::new(Single(op.clone())),
+            Self::Reshape(op) => Box::new(Single(op.clone())),
+            Self::Permute(op) => Box::new(Single(op.clone())),
+        })
+    }
+}
+
+/// [`Prepared`] for an operator of one input: what most operators implement.
+trait Unary<E: Engine>: Send + Sync {
+    fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)>;
+
+    fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>>;
+
+    fn vector_jacobian(&self, engine: &E, pass: &Pass<'_, E>, cotangent: &TensorOf<E>)
+    -> Result<TensorOf<E>>;
+}
+
+/// Gives a [`Unary`] its place in the table.
+struct Single<T>(T);
+
+impl<E: Engine, T: Unary<E>> Prepared<E> for Single<T> {
+    fn forward(&self, engine: &E, inputs: &[&TensorOf<E>]) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        self.0.forward(engine, inputs[0])
+    }
+
+    fn jacobian_vector(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        tangents: &[Option<&TensorOf<E>>],
+    ) -> Result<TensorOf<E>> {
+        match tangents {
+            [Some(tangent)] => self.0.jacobian_vector(engine, pass, tangent),
+            _ => unreachable!("an operator of one input gets one tangent"),
+        }
+    }
+
+    fn vector_jacobian(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<TensorOf<E>>>> {
+        Ok(vec![Some(self.0.vector_jacobian(engine, pass, cotangent)?)])
+    }
+}
+
+/// A batch shape from the shape of a sample.
+fn batched(rows: usize, sample: &[usize]) -> Vec<usize> {
+    [&[rows], sample].concat()
+}
+
+/// `t [N * r, s..] * factors [N, s'..]`, each sample's factors times each of its `r` directions; the sample
+/// shapes have equally many axes and may broadcast.
+fn scale_directions<E: Engine>(engine: &E, t: &TensorOf<E>, factors: &TensorOf<E>) -> Result<TensorOf<E>> {
+    let (samples, directions) = (factors.rows(), t.rows() / factors.rows().max(1));
+    let t = t.reshaped([&[samples, directions], &t.shape()[1..]].concat())?;
+    let factors = factors.reshaped([&[samples, 1], &factors.shape()[1..]].concat())?;
+    let product = engine.arithmetic(Arithmetic::Mul, &t, &factors)?;
+    let shape = batched(samples * directions, &product.shape()[2..]);
+    product.reshaped(shape)
+}
+
+/// An optional vector of parameters on the engine.
+fn upload<E: Engine>(engine: &E, values: Option<&Constant>) -> Result<Option<TensorOf<E>>> {
+    let upload = |values: &Constant| engine.upload(&values.to::<E::Scalar>(), values.shape());
+    values.map(upload).transpose()
+}

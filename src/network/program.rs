@@ -1,0 +1,362 @@
+//! A network laid out on an engine: forward passes and jets.
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::engine::plan::Chunks;
+use crate::engine::{Arithmetic, Context, Engine, IndicesOf, Jets, JetsOf, TensorOf};
+use crate::{Error, Result, Scalar};
+
+use super::operators::{Pass, Prepared};
+use super::{Network, simplify};
+
+/// Samples that run at once at most: more gains nothing, the products inside are large enough long before.
+const SAMPLES: usize = 1024;
+
+/// A network of one input and one output, ready to run on an engine.
+pub struct Program<E: Engine> {
+    engine: E,
+    steps: Vec<Step<E>>,
+    /// Elements of scratch of one running task.
+    scratch: usize,
+}
+
+struct Step<E: Engine> {
+    /// `None` for the input, which is step 0.
+    op: Option<Box<dyn Prepared<E>>>,
+    inputs: Vec<usize>,
+    shape: Vec<usize>,
+    /// The last step that reads this one's value.
+    last_use: usize,
+}
+
+/// What a forward pass left behind at each step.
+struct Trace<E: Engine> {
+    values: Vec<TensorOf<E>>,
+    picked: Vec<Option<IndicesOf<E>>>,
+}
+
+impl Network {
+    /// Simplifies the network and lays its weights out on an engine.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] with several inputs or outputs ([`cut`](Self::cut) chooses);
+    /// what the engine says of its weights.
+    pub fn compile<E: Engine>(&self, engine: &E) -> Result<Program<E>> {
+        let network = simplify::simplify(&self.cut(None, None)?)?;
+        let mut last_use: Vec<usize> = (0..network.nodes.len()).collect();
+        let mut scratch = 0;
+        let mut steps = Vec::with_capacity(network.nodes.len());
+        for (i, node) in network.nodes.iter().enumerate() {
+            let shapes: Vec<&[usize]> = node.inputs.iter().map(|&j| network.nodes[j].shape()).collect();
+            node.inputs.iter().for_each(|&j| last_use[j] = i);
+            let op = node.op.as_ref().map(|op| {
+                scratch = scratch.max(op.operator().scratch(&shapes));
+                op.prepare(engine, &shapes)
+            });
+            let (inputs, shape) = (node.inputs.clone(), node.shape.clone());
+            steps.push(Step { op: op.transpose()?, inputs, shape, last_use: 0 });
+        }
+        steps.iter_mut().zip(last_use).for_each(|(step, last)| step.last_use = last);
+        Ok(Program { engine: engine.clone(), steps, scratch })
+    }
+}
+
+impl<E: Engine> Step<E> {
+    fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl<E: Engine> Program<E> {
+    /// The engine it runs on.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// `D`, the number of elements of an input sample.
+    pub fn dimension(&self) -> usize {
+        self.steps[0].len()
+    }
+
+    /// `K`, the number of elements of an output sample.
+    pub fn outputs(&self) -> usize {
+        self.steps.last().map_or(0, Step::len)
+    }
+
+    /// Outputs at `x [N, D]` as `[N, K]`; everything on the engine at once.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where rows do not have `D` elements; what the engine says.
+    pub fn forward(&self, x: &TensorOf<E>) -> Result<TensorOf<E>> {
+        let mut values: Vec<Option<TensorOf<E>>> = vec![Some(self.sample(x)?)];
+        for (i, step) in self.steps.iter().enumerate().skip(1) {
+            let (value, _) = {
+                let inputs: Vec<&TensorOf<E>> =
+                    step.inputs.iter().filter_map(|&j| values[j].as_ref()).collect();
+                self.run(step, &inputs)?
+            };
+            for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i) {
+                values[j] = None;
+            }
+            values.push(Some(value));
+        }
+        match values.pop().flatten() {
+            Some(value) => value.reshaped([x.rows(), self.outputs()]),
+            None => unreachable!("the last step has no user"),
+        }
+    }
+
+    /// Jets of the chosen outputs at `x [N, D]`: values `[N, K']` and Jacobians `[N, K', D]`; everything on the
+    /// engine at once. Runs backward from the outputs, or forward along the inputs where those are fewer.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where rows do not have `D` elements; [`Error::Argument`] for an output that is not
+    /// there; what the engine says.
+    pub fn jets(&self, x: &TensorOf<E>, outputs: &[usize]) -> Result<JetsOf<E>> {
+        if let Some(&wrong) = outputs.iter().find(|&&k| k >= self.outputs()) {
+            return Err(Error::Argument(format!("output {wrong} of a network with {}", self.outputs())));
+        }
+        let rows = x.rows();
+        let mut trace = Trace { values: vec![self.sample(x)?], picked: vec![None] };
+        for step in &self.steps[1..] {
+            let inputs: Vec<&TensorOf<E>> = step.inputs.iter().map(|&j| &trace.values[j]).collect();
+            let (value, picked) = self.run(step, &inputs)?;
+            trace.values.push(value);
+            trace.picked.push(picked);
+        }
+        let values = trace.values[self.steps.len() - 1].reshaped([rows, self.outputs()])?;
+        let values = self.choose(&values, outputs)?;
+        let jacobians = if self.runs_forward(outputs.len()) {
+            self.choose(&self.tangents(&trace, rows)?, outputs)?
+        } else {
+            self.cotangents(&trace, rows, outputs)?
+        };
+        Ok(Jets { points: x.reshaped([rows, self.dimension()])?, values, jacobians })
+    }
+
+    /// Outputs of host rows `[N, D]`, in as many pieces as the memory budget asks for.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); [`Error::NonFinite`] where an output is not a number,
+    /// [`Error::Memory`], [`Error::Cancelled`].
+    pub fn values(&self, x: ArrayView2<'_, E::Scalar>, context: &Context) -> Result<Array2<E::Scalar>> {
+        let chunks = self.chunks(x.nrows(), None, context.memory())?;
+        let mut values = Vec::with_capacity(x.nrows() * self.outputs());
+        for range in chunks.iter() {
+            context.check()?;
+            let rows = x.slice(ndarray::s![range.clone(), ..]);
+            let y = self.engine.download(&self.forward(&self.upload(rows)?)?)?;
+            check_finite(&y, self.outputs(), range.start)?;
+            values.extend(y);
+        }
+        Array2::from_shape_vec((x.nrows(), self.outputs()), values).map_err(|e| Error::Shape(e.to_string()))
+    }
+
+    /// Copies host rows to the engine.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn upload(&self, rows: ArrayView2<'_, E::Scalar>) -> Result<TensorOf<E>> {
+        self.engine.upload(&rows.as_standard_layout().to_owned().into_raw_vec_and_offset().0, rows.shape())
+    }
+
+    /// Chunks of `samples` whose passes stay within `budget` bytes: forward passes, or jets of so many outputs.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where one sample does not fit.
+    pub fn chunks(&self, samples: usize, jets_of: Option<usize>, budget: u64) -> Result<Chunks> {
+        let what = if jets_of.is_some() { "the jet of one sample" } else { "the forward pass of one sample" };
+        let scratch = self.scratch_bytes();
+        let free = budget.saturating_sub(scratch);
+        let bytes = self.bytes_per_sample(jets_of);
+        let chunks = Chunks::within(what, samples, bytes, free, SAMPLES);
+        chunks.map_err(|_| Error::Memory { what: what.to_owned(), needed: bytes + scratch, budget })
+    }
+
+    /// Bytes that running takes, whatever the number of samples.
+    pub fn scratch_bytes(&self) -> u64 {
+        (self.scratch * self.engine.parallelism() * size_of::<E::Scalar>()) as u64
+    }
+
+    /// Bytes that a pass holds at its peak for each sample, its result included.
+    pub fn bytes_per_sample(&self, jets_of: Option<usize>) -> u64 {
+        let elements = match jets_of {
+            None => self.forward_peak(),
+            Some(outputs) => {
+                let values: usize = self.steps.iter().map(Step::len).sum();
+                // Everything of the forward pass stays, the derivative of one activation beside it.
+                let widest = self.steps.iter().map(Step::len).max().unwrap_or(0);
+                let (directions, ends) = if self.runs_forward(outputs) {
+                    (self.dimension(), self.dimension() * (self.dimension() + self.outputs()))
+                } else {
+                    (outputs, outputs * (self.outputs() + self.dimension()))
+                };
+                values + widest + directions * self.directions_peak() + ends
+            }
+        };
+        (elements * size_of::<E::Scalar>()) as u64
+    }
+
+    fn runs_forward(&self, outputs: usize) -> bool {
+        self.dimension() < outputs
+    }
+
+    /// Elements of one sample alive at once in a forward pass.
+    fn forward_peak(&self) -> usize {
+        let (mut alive, mut peak) = (self.dimension(), self.dimension());
+        for (i, step) in self.steps.iter().enumerate().skip(1) {
+            alive += step.len();
+            peak = peak.max(alive);
+            let mut inputs = step.inputs.clone();
+            inputs.sort_unstable();
+            inputs.dedup();
+            alive -= inputs
+                .iter()
+                .filter(|&&j| self.steps[j].last_use == i)
+                .map(|&j| self.steps[j].len())
+                .sum::<usize>();
+        }
+        peak
+    }
+
+    /// Elements of one direction alive at once in a backward pass (a forward one has no more): the cotangent of
+    /// a step, those of its inputs, one intermediate of each, and those waiting at branches.
+    fn directions_peak(&self) -> usize {
+        let mut has_cotangent = vec![false; self.steps.len()];
+        let (mut alive, mut peak) = (0, 0);
+        for (i, step) in self.steps.iter().enumerate().rev() {
+            if !has_cotangent[i] {
+                alive += step.len();
+            }
+            let inputs: usize = step.inputs.iter().map(|&j| self.steps[j].len()).sum();
+            peak = peak.max(alive + 2 * inputs);
+            for &j in &step.inputs {
+                if !has_cotangent[j] {
+                    has_cotangent[j] = true;
+                    alive += self.steps[j].len();
+                }
+            }
+            alive -= if i == 0 { 0 } else { step.len() };
+        }
+        peak
+    }
+
+    /// The input as the first step wants it.
+    fn sample(&self, x: &TensorOf<E>) -> Result<TensorOf<E>> {
+        if x.len() != x.rows() * self.dimension() {
+            return Err(Error::Shape(format!(
+                "the network takes samples of shape {:?} ({} elements), the rows have shape {:?}",
+                self.steps[0].shape,
+                self.dimension(),
+                &x.shape()[1..]
+            )));
+        }
+        x.reshaped([&[x.rows()], &self.steps[0].shape[..]].concat())
+    }
+
+    fn run(&self, step: &Step<E>, inputs: &[&TensorOf<E>]) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        match &step.op {
+            Some(op) => op.forward(&self.engine, inputs),
+            None => unreachable!("only step 0 is an input"),
+        }
+    }
+
+    fn pass<'a>(&self, trace: &'a Trace<E>, i: usize) -> Pass<'a, E> {
+        Pass {
+            inputs: self.steps[i].inputs.iter().map(|&j| &trace.values[j]).collect(),
+            output: &trace.values[i],
+            picked: trace.picked[i].as_ref(),
+        }
+    }
+
+    /// Jacobians `[N, outputs, D]` by cotangents of the outputs, all of them as one batch.
+    fn cotangents(&self, trace: &Trace<E>, rows: usize, outputs: &[usize]) -> Result<TensorOf<E>> {
+        let all = self.outputs();
+        let mut seed = vec![E::Scalar::of(0.0); rows * outputs.len() * all];
+        for (direction, row) in seed.chunks_exact_mut(all).enumerate() {
+            row[outputs[direction % outputs.len()]] = E::Scalar::of(1.0);
+        }
+        let end = self.steps.len() - 1;
+        let shape = [&[rows * outputs.len()], &self.steps[end].shape[..]].concat();
+        let mut cotangents: Vec<Option<TensorOf<E>>> = vec![None; self.steps.len()];
+        cotangents[end] = Some(self.engine.upload(&seed, &shape)?);
+        for (i, step) in self.steps.iter().enumerate().rev() {
+            let (Some(op), Some(cotangent)) = (&step.op, cotangents[i].take()) else { continue };
+            let wanted = vec![true; step.inputs.len()];
+            let below = op.vector_jacobian(&self.engine, &self.pass(trace, i), &cotangent, &wanted)?;
+            for (&j, new) in step.inputs.iter().zip(below) {
+                cotangents[j] = match (cotangents[j].take(), new) {
+                    (Some(old), Some(new)) => Some(self.engine.arithmetic(Arithmetic::Add, &old, &new)?),
+                    (old, new) => old.or(new),
+                };
+            }
+        }
+        match cotangents[0].take() {
+            Some(cotangent) => cotangent.reshaped([rows, outputs.len(), self.dimension()]),
+            None => unreachable!("the output depends on the input: cut sees to it"),
+        }
+    }
+
+    /// Jacobians `[N, K, D]` by tangents along every input element.
+    fn tangents(&self, trace: &Trace<E>, rows: usize) -> Result<TensorOf<E>> {
+        let dimension = self.dimension();
+        let mut seed = vec![E::Scalar::of(0.0); rows * dimension * dimension];
+        for (direction, row) in seed.chunks_exact_mut(dimension).enumerate() {
+            row[direction % dimension] = E::Scalar::of(1.0);
+        }
+        let shape = [&[rows * dimension], &self.steps[0].shape[..]].concat();
+        let mut tangents: Vec<Option<TensorOf<E>>> = vec![Some(self.engine.upload(&seed, &shape)?)];
+        for (i, step) in self.steps.iter().enumerate().skip(1) {
+            let tangent = match &step.op {
+                Some(op) => {
+                    let inputs: Vec<Option<&TensorOf<E>>> =
+                        step.inputs.iter().map(|&j| tangents[j].as_ref()).collect();
+                    Some(op.jacobian_vector(&self.engine, &self.pass(trace, i), &inputs)?)
+                }
+                None => None,
+            };
+            for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i) {
+                tangents[j] = None;
+            }
+            tangents.push(tangent);
+        }
+        match tangents.pop().flatten() {
+            // [N, D, K] to [N, K, D]
+            Some(tangent) => {
+                let tangent = tangent.reshaped([rows, dimension, self.outputs()])?;
+                self.engine.permute(&tangent, &[0, 2, 1])
+            }
+            None => unreachable!("the output depends on the input: cut sees to it"),
+        }
+    }
+
+    /// The chosen indices of axis 1.
+    fn choose(&self, all: &TensorOf<E>, outputs: &[usize]) -> Result<TensorOf<E>> {
+        if outputs.iter().copied().eq(0..all.shape()[1]) {
+            return Ok(all.clone());
+        }
+        let rank = all.shape().len();
+        let parts: Vec<TensorOf<E>> = outputs
+            .iter()
+            .map(|&k| {
+                let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
+                before[1] = -(k as isize);
+                after[1] = -((all.shape()[1] - k - 1) as isize);
+                self.engine.pad(all, &before, &after, E::Scalar::of(0.0))
+            })
+            .collect::<Result<_>>()?;
+        self.engine.concat(&parts.iter().collect::<Vec<_>>(), 1)
+    }
+}
+
+/// # Errors
+/// [`Error::NonFinite`] naming the first row (counted from `first`) of a network's output that holds no number.
+pub(crate) fn check_finite<S: Scalar>(values: &[S], row_length: usize, first: usize) -> Result<()> {
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(i) => {
+            let row = first + i / row_length.max(1);
+            Err(Error::NonFinite { what: "the network's output".to_owned(), row })
+        }
+        None => Ok(()),
+    }
+}

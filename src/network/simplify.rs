@@ -1,0 +1,122 @@
+//! Fewer and cheaper nodes for the same function. Runs on what is about to be computed, never on the graph that
+//! a user names nodes in.
+
+use crate::engine::{Activation, Arithmetic};
+use crate::{Result, Scalar};
+
+use super::operators::{ArithmeticConstant, Branches, Convolution, Dense, ScaleShift};
+use super::{Constant, Network, Node, Op};
+
+/// The network with normalisation and constant shifts folded into the layer below, and `x * sigmoid(x)` as one
+/// activation.
+pub(super) fn simplify(network: &Network) -> Result<Network> {
+    let Network { mut nodes, outputs, names } = network.clone();
+    let mut users = vec![0_usize; nodes.len()];
+    nodes.iter().flat_map(|node| &node.inputs).for_each(|&i| users[i] += 1);
+    outputs.iter().for_each(|&i| users[i] += 1);
+    for i in 0..nodes.len() {
+        if let Some((op, inputs)) = silu(&nodes, i) {
+            (nodes[i].op, nodes[i].inputs) = (Some(op), inputs);
+        } else if let &[below] = &nodes[i].inputs[..]
+            && users[below] == 1
+            && let Some(op) = absorb(&nodes[below], &nodes[i])?
+        {
+            // The node takes over the layer below, which nobody else uses: it is left without users.
+            let inputs = nodes[below].inputs.clone();
+            (nodes[i].op, nodes[i].inputs) = (Some(op), inputs);
+        }
+    }
+    let simplified = Network { nodes, outputs, names };
+    let output = simplified.nodes[simplified.outputs[0]].value.clone();
+    // Cutting at the output drops what is no longer needed.
+    simplified.cut(None, Some(&output))
+}
+
+/// `x * sigmoid(x)` where node `i` is such a product.
+fn silu(nodes: &[Node], i: usize) -> Option<(Op, Vec<usize>)> {
+    let &[a, b] = &nodes[i].inputs[..] else { return None };
+    let is_sigmoid_of = |y: usize, x: usize| {
+        nodes[y].op == Some(Op::Activation(Activation::Sigmoid)) && nodes[y].inputs == [x]
+    };
+    let product = Op::Branches(Branches { operation: Arithmetic::Mul });
+    let x = if is_sigmoid_of(b, a) { a } else { is_sigmoid_of(a, b).then_some(b)? };
+    (nodes[i].op == Some(product)).then(|| (Op::Activation(Activation::Silu), vec![x]))
+}
+
+/// The layer `below` with `above` folded into its parameters, where that can be done.
+fn absorb(below: &Node, above: &Node) -> Result<Option<Op>> {
+    let (scale, shift) = match &above.op {
+        Some(Op::ScaleShift(op)) => (Some(op.scale().to::<f64>()), op.shift().to::<f64>()),
+        Some(Op::ArithmeticConstant(ArithmeticConstant { operation, constant, reversed: false }))
+            if above.shape == below.shape =>
+        {
+            let sign = match operation {
+                Arithmetic::Add => 1.0,
+                Arithmetic::Sub => -1.0,
+                Arithmetic::Mul | Arithmetic::Div => return Ok(None),
+            };
+            match per_channel(constant, &below.shape, matches!(below.op, Some(Op::Dense(_)))) {
+                Some(values) => (None, values.iter().map(|v| sign * v).collect()),
+                None => return Ok(None),
+            }
+        }
+        _ => return Ok(None),
+    };
+    match &below.op {
+        Some(Op::Dense(dense)) if scale.is_none() || below.shape.len() == 1 => {
+            let outputs = dense.weights().shape()[1];
+            let factor = |i: usize| scale.as_ref().map_or(1.0, |s| s[i % outputs]);
+            let weights = dense.weights().map(|i, w| w * factor(i))?;
+            let bias = folded_bias(dense.bias(), dense.weights(), &factor, &shift)?;
+            Ok(Some(Op::Dense(Dense::new(weights, Some(bias))?)))
+        }
+        Some(Op::Convolution(convolution)) => {
+            let filter = convolution.filters().len() / convolution.filters().shape()[0];
+            let factor = |channel: usize| scale.as_ref().map_or(1.0, |s| s[channel]);
+            let filters = convolution.filters().map(|i, w| w * factor(i / filter))?;
+            let bias = folded_bias(convolution.bias(), convolution.filters(), &factor, &shift)?;
+            let folded: Convolution = convolution.with_parameters(filters, bias)?;
+            Ok(Some(Op::Convolution(folded)))
+        }
+        Some(Op::ScaleShift(inner)) if scale.is_some() => {
+            let factor = |i: usize| scale.as_ref().map_or(1.0, |s| s[i]);
+            let scale = inner.scale().map(|i, w| w * factor(i))?;
+            Ok(Some(Op::ScaleShift(ScaleShift::new(
+                scale,
+                inner.shift().map(|i, v| v * factor(i) + shift[i])?,
+            )?)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A constant that adds one number to each channel: the last axis for dense layers, the first for others.
+fn per_channel(constant: &Constant, sample: &[usize], last: bool) -> Option<Vec<f64>> {
+    let axis = if last { sample.len().checked_sub(1)? } else { 0 };
+    let channels = *sample.get(axis)?;
+    let missing = sample.len().checked_sub(constant.shape().len().min(sample.len()))?;
+    let varies = constant.shape().iter().enumerate().filter(|&(_, &length)| length != 1);
+    let only_there = varies.map(|(i, _)| i + missing).all(|i| i == axis);
+    let values = constant.to::<f64>();
+    match values.len() {
+        1 => Some(vec![values[0]; channels]),
+        n if n == channels && only_there => Some(values),
+        _ => None,
+    }
+}
+
+/// `bias * factor + shift` in the precision of the weights.
+fn folded_bias(
+    bias: Option<&Constant>,
+    weights: &Constant,
+    factor: &impl Fn(usize) -> f64,
+    shift: &[f64],
+) -> Result<Constant> {
+    let bias = bias.map_or_else(|| vec![0.0; shift.len()], Constant::to::<f64>);
+    let folded = bias.iter().enumerate().map(|(i, b)| b * factor(i) + shift[i]);
+    if weights.is_f32() {
+        Constant::f32([shift.len()], folded.map(f32::of).collect())
+    } else {
+        Constant::f64([shift.len()], folded.collect())
+    }
+}
