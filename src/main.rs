@@ -1,1 +1,7 @@
-fn main() {}
+//! The command line of Fenchel; see [`fenchel::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fenchel::cli::main(std::env::args_os())
+}

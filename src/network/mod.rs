@@ -18,6 +18,7 @@ pub use builder::{Builder, NodeId};
 pub use constant::Constant;
 pub use operators::{Kind, Op, Slot};
 pub use program::Program;
+pub(crate) use program::check_finite;
 
 /// A node of a graph: an input, or an operator with its output.
 #[derive(Debug, Clone)]

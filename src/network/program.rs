@@ -280,7 +280,7 @@ impl<E: Engine> Program<E> {
         let shape = [&[rows * outputs.len()], &self.steps[end].shape[..]].concat();
         let mut cotangents: Vec<Option<TensorOf<E>>> = vec![None; self.steps.len()];
         cotangents[end] = Some(self.engine.upload(&seed, &shape)?);
-        for (i, step) in self.steps.iter().enumerate().rev() {
+        for (i, step) in self.steps.iter().enumerate().skip(1).rev() {
             let (Some(op), Some(cotangent)) = (&step.op, cotangents[i].take()) else { continue };
             let wanted = vec![true; step.inputs.len()];
             let below = op.vector_jacobian(&self.engine, &self.pass(trace, i), &cotangent, &wanted)?;

@@ -1,11 +1,13 @@
 //! The lower and the upper envelope of many affine pieces, with the active piece of each.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::Scalar;
-use crate::engine::kernels::{EnvelopeSpec, EnvelopeValues, Jets};
+use crate::engine::kernels::{Curvature, EnvelopeSpec, EnvelopeValues, Jets};
 
-use super::pairs::{PairTile, PointTile, PointTiles, PreparedJets};
+use super::pairs::{PairTile, PointTiles, PreparedJets};
 use super::{CpuBuffer, CpuTensor};
 
 /// Envelopes of a batch of points over the anchors seen so far.
@@ -83,7 +85,9 @@ impl<S: Scalar> CpuEnvelope<S> {
             );
         });
         tiles.par_iter_mut().zip(points.tiles()).for_each(|(halves, tile)| {
-            refine(layout, halves, tile, &prepared, first, anchors);
+            for (column, n) in tile.range.clone().enumerate() {
+                refine(layout, halves, column, points.point(n), &prepared, first..first + anchors);
+            }
         });
     }
 
@@ -127,7 +131,7 @@ impl<S: Scalar> CpuEnvelope<S> {
     }
 }
 
-fn half_curvatures(c: &crate::engine::Curvature) -> [f64; 2] {
+fn half_curvatures(c: &Curvature) -> [f64; 2] {
     [c.a / 2.0, c.b / 2.0]
 }
 
@@ -182,27 +186,22 @@ fn fold<S: Scalar>(
     }
 }
 
-/// Recomputes the values of pieces that became active, from the difference itself.
+/// Recomputes the values of those pieces of a point that are among `anchors`, from the difference itself.
 fn refine<S: Scalar>(
     layout: &Layout,
     halves: &mut [Half<S>; 2],
-    tile: &PointTile<S>,
+    column: usize,
+    point: &[S],
     jets: &PreparedJets<'_, S>,
-    first: usize,
-    anchors: usize,
+    anchors: Range<usize>,
 ) {
-    let width = tile.norms.len();
-    for column in 0..tile.range.len() {
-        let mut point: Option<Vec<f64>> = None;
-        for (side, half) in halves.iter_mut().enumerate() {
-            for (row, pieces) in half.pieces.chunks_exact(width).enumerate() {
-                let Some(anchor) = (pieces[column] as usize).checked_sub(first).filter(|&i| i < anchors)
-                else {
-                    continue;
-                };
-                let point = point.get_or_insert_with(|| tile.point(column));
+    for (side, half) in halves.iter_mut().enumerate() {
+        let width = half.values.len() / layout.rows();
+        for (row, pieces) in half.pieces.chunks_exact(width).enumerate() {
+            let anchor = pieces[column] as usize;
+            if anchors.contains(&anchor) {
                 let (output, bend) = layout.of_row(row, side);
-                let (tangent, squared) = jets.exact(point, anchor, output);
+                let (tangent, squared) = jets.exact(point, anchor - anchors.start, output);
                 half.values[row * width + column] = S::of(SIGNS[side] * tangent - bend * squared);
             }
         }

@@ -25,7 +25,7 @@ const LANES: usize = 16;
 /// Centred points, each tile laid out `[D, width]` so that the product reads it without packing.
 pub(super) struct PointTiles<S> {
     center: Vec<f64>,
-    points: usize,
+    points: CpuTensor<S>,
     width: usize,
     tiles: Vec<PointTile<S>>,
 }
@@ -41,7 +41,6 @@ pub(super) struct PointTile<S> {
 /// Centred anchors with what depends on them alone.
 pub(super) struct PreparedJets<'a, S> {
     jets: &'a Jets<CpuBuffer<S>>,
-    center: &'a [f64],
     centered: Vec<S>,
     /// `v_i - J_i x_i` for each anchor and output.
     offsets: Vec<S>,
@@ -89,11 +88,16 @@ impl<S: Scalar> PointTiles<S> {
                 PointTile { range, transposed, norms }
             })
             .collect();
-        Self { center: center.to_vec(), points: count, width, tiles }
+        Self { center: center.to_vec(), points: points.clone(), width, tiles }
     }
 
     pub(super) fn points(&self) -> usize {
-        self.points
+        self.points.rows()
+    }
+
+    /// A point as it came, not centred.
+    pub(super) fn point(&self, n: usize) -> &[S] {
+        self.points.row_range(n..n + 1)
     }
 
     pub(super) fn width(&self) -> usize {
@@ -121,7 +125,7 @@ impl<S: Scalar> PointTiles<S> {
                 *offset = S::of(v.f64() - dot(slope, &x));
             }
         });
-        PreparedJets { jets, center: &self.center, centered, offsets, norms }
+        PreparedJets { jets, centered, offsets, norms }
     }
 
     /// Calls `fold` with every tile of pairs, anchors ascending, and the state of its tile of points.
@@ -171,27 +175,13 @@ impl<S: Scalar> PointTiles<S> {
 impl<S: Scalar> PreparedJets<'_, S> {
     /// The tangent of output `k` at anchor `i`, and the squared distance, in f64 from the difference itself: in
     /// f32 the expanded distance is wrong by 1e-4 on MNIST, and half the curvature multiplies it.
-    pub(super) fn exact(&self, point: &[f64], i: usize, k: usize) -> (f64, f64) {
-        let difference: Vec<f64> = self
-            .jets
-            .points
-            .row_range(i..i + 1)
-            .iter()
-            .zip(self.center)
-            .zip(point)
-            .map(|((x, c), p)| p - (x.f64() - c))
-            .collect();
+    pub(super) fn exact(&self, point: &[S], i: usize, k: usize) -> (f64, f64) {
+        let anchor = self.jets.points.row_range(i..i + 1);
+        let difference: Vec<f64> = point.iter().zip(anchor).map(|(p, x)| p.f64() - x.f64()).collect();
         let dimension = difference.len();
         let slope = &self.jets.jacobians.row_range(i..i + 1)[k * dimension..(k + 1) * dimension];
         let value = self.jets.values.row_range(i..i + 1)[k].f64();
         (value + dot(slope, &difference), difference.iter().map(|d| d * d).sum())
-    }
-}
-
-impl<S: Scalar> PointTile<S> {
-    /// A centred point, by its column in the tile.
-    pub(super) fn point(&self, column: usize) -> Vec<f64> {
-        self.transposed.iter().skip(column).step_by(self.norms.len()).map(|x| x.f64()).collect()
     }
 }
 

@@ -61,12 +61,12 @@ impl<S: Scalar> CpuSecant<S> {
                 #[inline(always)]
                 || fold(values, extremes, tile, &pairs),
             );
-            take_near(values, extremes, tile, &pairs, &prepared);
+            take_near(points, values, extremes, tile, &pairs, &prepared);
         });
         let exact: Vec<Largest> = tiles
             .into_par_iter()
             .zip(points.tiles())
-            .map(|(extremes, tile)| recompute(values, extremes, tile, &prepared))
+            .map(|(extremes, tile)| recompute(points, values, extremes, tile, &prepared))
             .collect();
         for exact in exact {
             merge(largest, &exact);
@@ -125,6 +125,7 @@ fn fold<S: Scalar>(
 
 /// Takes the pairs of a tile that are too close for the expanded distance; equal points say nothing.
 fn take_near<S: Scalar>(
+    points: &PointTiles<S>,
     values: &[Vec<S>],
     extremes: &mut Extremes<S>,
     tile: &PointTile<S>,
@@ -135,10 +136,9 @@ fn take_near<S: Scalar>(
         let squared = &pairs.squared[local * pairs.width..][..tile.range.len()];
         for (column, (&square, &own)) in squared.iter().zip(&tile.norms).enumerate() {
             if square <= S::of(NEAR) * (pairs.norms[local] + own) {
-                let point = tile.point(column);
+                let n = tile.range.start + column;
                 for (output, values) in values.iter().enumerate() {
-                    let value = values[tile.range.start + column].f64();
-                    let exact = ratio(jets, &point, value, anchor, output);
+                    let exact = ratio(jets, points.point(n), values[n].f64(), anchor, output);
                     let near = &mut extremes.near[output];
                     *near = [near[0].max(exact), near[1].max(-exact)];
                 }
@@ -149,19 +149,19 @@ fn take_near<S: Scalar>(
 
 /// The exact ratios of the pairs that came out on top.
 fn recompute<S: Scalar>(
+    points: &PointTiles<S>,
     values: &[Vec<S>],
     extremes: Extremes<S>,
     tile: &PointTile<S>,
     jets: &PreparedJets<'_, S>,
 ) -> Largest {
     let mut largest = extremes.near;
-    for column in 0..tile.range.len() {
-        let point = tile.point(column);
+    for (column, n) in tile.range.clone().enumerate() {
         for (row, anchors) in extremes.anchors.chunks_exact(tile.norms.len()).enumerate() {
             if anchors[column] != u32::MAX {
                 let (output, side) = (row / 2, row % 2);
-                let value = values[output][tile.range.start + column].f64();
-                let exact = ratio(jets, &point, value, anchors[column] as usize, output);
+                let value = values[output][n].f64();
+                let exact = ratio(jets, points.point(n), value, anchors[column] as usize, output);
                 largest[output][side] = largest[output][side].max(if side == 0 { exact } else { -exact });
             }
         }
@@ -172,7 +172,7 @@ fn recompute<S: Scalar>(
 /// `2 (T_i - g) / d^2`, 0 for equal points.
 fn ratio<S: Scalar>(
     jets: &PreparedJets<'_, S>,
-    point: &[f64],
+    point: &[S],
     value: f64,
     anchor: usize,
     output: usize,

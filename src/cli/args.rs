@@ -1,0 +1,368 @@
+//! Arguments as they are typed; what they mean is settled by the verbs.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::engine::DeviceChoice;
+
+/// Turns trained neural networks into affine pieces and computes with them.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub globals: Globals,
+
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Globals {
+    /// Where to compute: cpu, gpu, gpu:N or auto
+    #[arg(long, global = true, default_value = "auto", help_heading = "General")]
+    pub device: DeviceChoice,
+
+    /// Memory for everything beside the input data, such as 512MiB or 4GiB
+    #[arg(long, global = true, default_value = "768MiB", value_parser = memory, help_heading = "General")]
+    pub memory: u64,
+
+    /// Seed of every random choice
+    #[arg(long, global = true, default_value_t = 0, help_heading = "General")]
+    pub seed: u64,
+
+    /// Floating-point type to compute in
+    #[arg(long, global = true, value_enum, help_heading = "General")]
+    pub precision: Option<Precision>,
+
+    /// Print one JSON document instead of text for people
+    #[arg(long, global = true, help_heading = "General")]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Precision {
+    /// 32 bits (the default)
+    F32,
+    /// 64 bits, for references
+    F64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Turn two shipped networks into splines and measure the error; writes ./fenchel-demo
+    Demo,
+    /// Compute a network's outputs and input Jacobians
+    Run(Run),
+    /// Fit a max-affine spline to a network and save it
+    Fit(Fit),
+    /// Evaluate a spline: values, error bars, active pieces
+    Eval(Eval),
+    /// Measure the spline's error over pieces, curvatures and seeds
+    Sweep(Sweep),
+    /// List a network's layers, shapes and parameters
+    Inspect(Inspect),
+    /// List the devices there are
+    Devices,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Model {
+    /// The network, an ONNX file
+    pub model: PathBuf,
+
+    /// The node whose value counts as the output, by its name in the file [default: the output]
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+
+    /// The node that counts as the input [default: the input]
+    #[arg(long, value_name = "NAME")]
+    pub from: Option<String>,
+
+    /// Strip a softmax at the end
+    #[arg(long)]
+    pub logits: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Outputs {
+    /// Outputs to compute, such as 0,3..5 (3..5 means 3 and 4) [default: all]
+    #[arg(long, value_name = "LIST", value_parser = list)]
+    pub outputs: Option<List>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Data {
+    /// Rows of data: .npy, .npz, IDX (also gzipped), or a folder of images
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Reading {
+    /// The array to take from an .npz file
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+
+    /// Factor for every value, such as 0.00392 for pixels
+    #[arg(long, value_name = "FACTOR")]
+    pub scale: Option<f64>,
+
+    /// Subtracted after scaling: one number, or one for each channel
+    #[arg(long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true)]
+    pub mean: Option<Vec<f64>>,
+
+    /// Divided by after that: one number, or one for each channel
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub std: Option<Vec<f64>>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: fenchel run model.onnx --data x.npy -o y.npy --jacobian j.npy")]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// Where the outputs [N, K] go
+    #[arg(short, long, value_name = "Y.npy", required_unless_present = "jacobian")]
+    pub output: Option<PathBuf>,
+
+    /// Where the input Jacobians [N, K, D] go
+    #[arg(long, value_name = "J.npy")]
+    pub jacobian: Option<PathBuf>,
+}
+
+/// How a curvature is found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum CurvatureChoice {
+    Given(f64),
+    Secant,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Curving {
+    /// Points that a secant curvature is estimated on, as a range of the data's rows, apart from anchors and
+    /// points [default: up to 2000 rows that are neither]
+    #[arg(long, value_name = "RANGE", value_parser = range)]
+    pub curvature_points: Option<Range<usize>>,
+
+    /// Curvature of the error bars: a number, or secant [default: that of the spline]
+    #[arg(long, value_name = "C", value_parser = curvature)]
+    pub certificate: Option<CurvatureChoice>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: fenchel fit model.onnx --data x.npy --take 0..8000 --pieces 1000 --curvature 3 \
+                        -o spline.safetensors"
+)]
+pub(super) struct Fit {
+    #[command(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// Rows of the data to take anchors from, such as 0..8000 [default: all]
+    #[arg(long, value_name = "RANGE", value_parser = range)]
+    pub take: Option<Range<usize>>,
+
+    /// Number of pieces of each half, a random subset of the anchors, or all
+    #[arg(long, default_value = "all", value_parser = pieces)]
+    pub pieces: Pieces,
+
+    /// Curvature: a number, or secant (the smallest for which the bounds hold over tested pairs)
+    #[arg(long, value_name = "C", default_value = "secant", value_parser = curvature)]
+    pub curvature: CurvatureChoice,
+
+    #[command(flatten)]
+    pub curving: Curving,
+
+    /// Where the spline goes
+    #[arg(short, long, value_name = "S.safetensors")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: fenchel eval spline.safetensors --data x.npy -o e.npz\n\n\
+    Arrays: value, lower, upper [N, K] (the certificate); convex_piece, concave_piece [N, K], numbers of the \
+    spline's anchors. Data is scaled as it was for the fit unless --scale, --mean or --std say otherwise.")]
+pub(super) struct Eval {
+    /// A spline that fit has saved
+    pub spline: PathBuf,
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// Where the arrays go
+    #[arg(short, long, value_name = "E.npz")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: fenchel sweep model.onnx --data x.npy --labels y.npy --anchors 0..8000 \
+                        --points 8000..10000 --pieces 100,1000 --curvature 1,3 --seeds 5 -o sweep\n\n\
+    Writes rows.csv, rows.json and sweep.svg. All rows are measured together, point by point: rows.csv is \
+    complete after each chunk of points, with the number of points so far, and --resume goes on from there.")]
+pub(super) struct Sweep {
+    #[command(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// Classes of the points, for accuracy
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+
+    /// Rows of the data to take anchors from [default: all]
+    #[arg(long, value_name = "RANGE", value_parser = range)]
+    pub anchors: Option<Range<usize>>,
+
+    /// Rows to judge on, of --points-data where given, else of the data
+    #[arg(long, value_name = "RANGE", value_parser = range, required_unless_present = "points_data")]
+    pub points: Option<Range<usize>>,
+
+    /// Other data to judge on
+    #[arg(long, value_name = "FILE")]
+    pub points_data: Option<PathBuf>,
+
+    /// Numbers of pieces, such as 100,1000,all
+    #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',', value_parser = pieces)]
+    pub pieces: Vec<Pieces>,
+
+    /// Curvatures: numbers, and secant
+    #[arg(long, value_name = "LIST", default_value = "secant", value_delimiter = ',', value_parser = curvature)]
+    pub curvature: Vec<CurvatureChoice>,
+
+    #[command(flatten)]
+    pub curving: Curving,
+
+    /// How many seeds, from --seed on
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub seeds: u64,
+
+    /// Go on with an interrupted sweep
+    #[arg(long)]
+    pub resume: bool,
+
+    /// The folder for the results
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    #[command(flatten)]
+    pub model: Model,
+}
+
+/// A number of pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pieces {
+    All,
+    Some(usize),
+}
+
+/// Numbers in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct List(pub Vec<Range<usize>>);
+
+fn memory(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit.trim() {
+        "" | "B" => 1.0,
+        "KiB" | "K" => 1024.0,
+        "MiB" | "M" => 1024.0 * 1024.0,
+        "GiB" | "G" => 1024.0 * 1024.0 * 1024.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        _ => return Err("expected a number with KiB, MiB or GiB, such as 512MiB".to_owned()),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number > 0.0 && number * factor < 1e18 => Ok((number * factor) as u64),
+        _ => Err("expected a number above 0 with KiB, MiB or GiB, such as 512MiB".to_owned()),
+    }
+}
+
+fn range(text: &str) -> Result<Range<usize>, String> {
+    let numbers = text.split_once("..").map(|(from, to)| (from.parse(), to.parse()));
+    match numbers {
+        Some((Ok(from), Ok(to))) if from < to => Ok(from..to),
+        _ => Err("expected FROM..TO with FROM below TO, such as 0..8000 (TO is not included)".to_owned()),
+    }
+}
+
+fn list(text: &str) -> Result<List, String> {
+    let part = |part: &str| match part.parse::<usize>() {
+        Ok(number) => Ok(number..number + 1),
+        Err(_) => range(part).map_err(|_| "expected numbers and ranges, such as 0,3..5".to_owned()),
+    };
+    text.split(',').map(part).collect::<Result<_, _>>().map(List)
+}
+
+fn pieces(text: &str) -> Result<Pieces, String> {
+    match text.parse() {
+        _ if text == "all" => Ok(Pieces::All),
+        Ok(number) if number > 0 => Ok(Pieces::Some(number)),
+        _ => Err("expected a number above 0, or all".to_owned()),
+    }
+}
+
+fn curvature(text: &str) -> Result<CurvatureChoice, String> {
+    match text.parse::<f64>() {
+        _ if text == "secant" => Ok(CurvatureChoice::Secant),
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(CurvatureChoice::Given(number)),
+        _ => Err("expected a number of at least 0, or secant".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(memory("512MiB"), Ok(512 << 20));
+        assert_eq!(memory("1.5GiB"), Ok(3 << 29));
+        assert_eq!(memory("4096"), Ok(4096));
+        for text in ["", "MiB", "-1MiB", "0", "1TB", "1e300"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges_exclude_their_end() {
+        assert_eq!(range("3..5"), Ok(3..5));
+        assert_eq!(list("0,3..5"), Ok(List(vec![0..1, 3..5])));
+        for text in ["", "5..3", "3..3", "..5", "3..", "a..b", "-1..2"] {
+            assert!(range(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(pieces("0").is_err() && pieces("-3").is_err() && pieces("some").is_err());
+        assert!(curvature("-1").is_err() && curvature("NaN").is_err() && curvature("inf").is_err());
+        assert_eq!(curvature("2.5"), Ok(CurvatureChoice::Given(2.5)));
+    }
+}

@@ -1,0 +1,46 @@
+//! `fenchel devices`: where one could compute.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use crate::Result;
+use crate::engine::{Cpu, Engine, device};
+
+use super::session::Session;
+
+pub(super) fn devices(session: &Session) -> Result<()> {
+    let cpu = Cpu::<f32>::new();
+    let simd = pulp::Arch::new();
+    let simd = format!("{simd:?}");
+    let adapters = device::adapters();
+    let document = json!({
+        "cpu": { "threads": cpu.parallelism(), "simd": simd },
+        "adapters": adapters,
+        "auto": "cpu",
+    });
+    session.print(&document, || {
+        let mut text = format!("cpu    {} threads, {simd}\n", cpu.parallelism());
+        for adapter in &adapters {
+            let mebibytes = |bytes: u64| bytes >> 20;
+            let _ = writeln!(
+                text,
+                "gpu:{}  {} ({}, {}), driver {}, bindings to {} MiB, buffers to {} MiB{}{}",
+                adapter.number,
+                adapter.name,
+                adapter.backend,
+                adapter.kind,
+                adapter.driver,
+                mebibytes(adapter.largest_binding),
+                mebibytes(adapter.largest_buffer),
+                if adapter.features.is_empty() { "" } else { ", " },
+                adapter.features.join(", "),
+            );
+        }
+        if adapters.is_empty() {
+            text.push_str("no graphics adapter found\n");
+        }
+        text.push_str("This version computes on the CPU; auto takes it.\n");
+        text
+    })
+}

@@ -1,0 +1,57 @@
+//! The command line: arguments, progress, tables, exit codes.
+//!
+//! Exit codes: 0 done, 1 the job failed, 2 wrong usage.
+
+mod args;
+mod demo;
+mod devices;
+mod eval;
+mod fit;
+mod inspect;
+mod progress;
+mod run;
+mod session;
+mod sweep;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{Error, Result};
+
+use args::{Arguments, Verb};
+use session::Session;
+
+/// Runs the command line and reports errors on standard error, one line each.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; clap knows. A closed pipe is none either.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            ExitCode::from(if matches!(error, Error::Argument(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<()> {
+    let session = Session::new(&arguments.globals)?;
+    match arguments.verb {
+        Verb::Demo => demo::demo(&session),
+        Verb::Run(arguments) => run::run(&session, &arguments),
+        Verb::Fit(arguments) => fit::fit(&session, &arguments),
+        Verb::Eval(arguments) => eval::eval(&session, &arguments),
+        Verb::Sweep(arguments) => sweep::sweep(&session, &arguments),
+        Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
+        Verb::Devices => devices::devices(&session),
+    }
+}

@@ -1,0 +1,73 @@
+//! `fenchel run`: outputs and Jacobians.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::Result;
+use crate::data::{Dataset, NpyWriter, OutputFile};
+use crate::engine::Engine;
+use crate::network::{Network, check_finite};
+use crate::spline::check_rows;
+
+use super::args;
+use super::session::{Job, Session};
+
+pub(super) fn run(session: &Session, arguments: &args::Run) -> Result<()> {
+    let loaded = arguments.model.load()?;
+    let data = arguments.data.open()?;
+    session.on_engine("f32", Pass { session, arguments, network: &loaded.network, data })
+}
+
+struct Pass<'a> {
+    session: &'a Session,
+    arguments: &'a args::Run,
+    network: &'a Network,
+    data: Dataset,
+}
+
+impl Job for Pass<'_> {
+    type Output = ();
+
+    fn run<E: Engine>(self, engine: E) -> Result<()> {
+        let Self { session, arguments, network, data } = self;
+        let context = &session.context;
+        let program = network.compile(&engine)?;
+        check_rows(&data, program.dimension())?;
+        let (n, d) = (data.len(), program.dimension());
+        let outputs = arguments.outputs.choose(program.outputs())?;
+        let k = outputs.len();
+        let writer = |path: &std::path::PathBuf, shape: &[usize]| {
+            NpyWriter::<E::Scalar>::create(OutputFile::create(path)?, shape)
+        };
+        let mut values = arguments.output.as_ref().map(|path| writer(path, &[n, k])).transpose()?;
+        let mut jacobians = arguments.jacobian.as_ref().map(|path| writer(path, &[n, k, d])).transpose()?;
+        let start = Instant::now();
+        context.progress().start("samples", n as u64);
+        for range in program.chunks(n, jacobians.is_some().then_some(k), context.memory())?.iter() {
+            context.check()?;
+            let x = program.upload(data.rows::<E::Scalar>(range.clone())?.view())?;
+            let chosen = if let Some(jacobians) = &mut jacobians {
+                let jets = program.jets(&x, &outputs)?;
+                jacobians.write(&engine.download(&jets.jacobians)?)?;
+                engine.download(&jets.values)?
+            } else {
+                let all = engine.download(&program.forward(&x)?)?;
+                all.chunks_exact(program.outputs()).flat_map(|row| outputs.iter().map(|&k| row[k])).collect()
+            };
+            check_finite(&chosen, k, range.start)?;
+            if let Some(values) = &mut values {
+                values.write(&chosen)?;
+            }
+            context.progress().advance(range.len() as u64);
+        }
+        context.progress().finish();
+        values.map(NpyWriter::finish).transpose()?;
+        jacobians.map(NpyWriter::finish).transpose()?;
+        let seconds = start.elapsed().as_secs_f64();
+        let device = engine.describe();
+        let document =
+            json!({ "samples": n, "outputs": k, "dimension": d, "seconds": seconds, "device": device });
+        session.print(&document, || format!("{n} samples, {k} outputs, {seconds:.2} s on {device}\n"))
+    }
+}

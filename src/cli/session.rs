@@ -1,0 +1,190 @@
+//! What all verbs share: settled arguments, devices, models and data.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::data::{Dataset, Normalization, ReadOptions};
+use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, Engine};
+use crate::network::onnx::{self, LoadOptions};
+use crate::network::{Network, Program};
+use crate::spline::{self, JetSource, Label};
+use crate::{Error, Result};
+
+use super::args::{self, CurvatureChoice, Globals, List, Precision};
+use super::progress::Bars;
+
+/// The settled general arguments.
+pub(super) struct Session {
+    pub context: Context,
+    pub json: bool,
+    precision: Option<Precision>,
+    device: DeviceChoice,
+}
+
+/// Something to do on an engine that is chosen at run time.
+pub(super) trait Job {
+    type Output;
+
+    fn run<E: Engine>(self, engine: E) -> Result<Self::Output>;
+}
+
+/// A network, cut as asked, and its file.
+pub(super) struct Loaded {
+    pub network: Network,
+    pub model: onnx::Model,
+}
+
+impl Session {
+    pub(super) fn new(globals: &Globals) -> Result<Self> {
+        let cancellation = Cancellation::default();
+        let mut context = Context::default()
+            .with_memory(globals.memory)
+            .with_seed(globals.seed)
+            .with_cancellation(cancellation.clone());
+        if let Some(bars) = Bars::on_terminal() {
+            context = context.with_progress(Arc::new(bars));
+        }
+        // Jobs stop at their next chunk and clean up; a second interrupt finds the flag already set.
+        ctrlc::set_handler(move || cancellation.cancel())
+            .map_err(|e| Error::Device(format!("interrupts cannot be handled: {e}")))?;
+        Ok(Self { context, json: globals.json, precision: globals.precision, device: globals.device })
+    }
+
+    /// Runs a job in the precision asked for, or else in `default` (`"f32"` or `"f64"`).
+    pub(super) fn on_engine<J: Job>(&self, default: &str, job: J) -> Result<J::Output> {
+        self.device.require_cpu()?;
+        match self.precision {
+            Some(Precision::F64) => job.run(Cpu::<f64>::new()),
+            Some(Precision::F32) => job.run(Cpu::<f32>::new()),
+            None if default == "f64" => job.run(Cpu::<f64>::new()),
+            None => job.run(Cpu::<f32>::new()),
+        }
+    }
+
+    /// Prints one JSON document, or text for people.
+    pub(super) fn print(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        let text = if self.json {
+            serde_json::to_string_pretty(document).map_err(|e| Error::Argument(e.to_string()))? + "\n"
+        } else {
+            text()
+        };
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            // Whoever reads has read enough.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.map_err(Error::io("write", Path::new("standard output"))),
+        }
+    }
+
+    /// The smallest isotropic curvature that holds over the pairs of all anchors and `points`, or the given one.
+    pub(super) fn curvature<E: Engine>(
+        &self,
+        choice: CurvatureChoice,
+        source: &impl JetSource<E>,
+        program: &Program<E>,
+        outputs: &[usize],
+        points: impl FnOnce() -> Result<Dataset>,
+    ) -> Result<(f64, Label)> {
+        match choice {
+            CurvatureChoice::Given(c) => Ok((c, Label::Given)),
+            CurvatureChoice::Secant => {
+                let curvatures = spline::secant(source, program, outputs, &points()?, &self.context)?;
+                Ok((spline::largest(&curvatures), Label::Tested))
+            }
+        }
+    }
+}
+
+impl args::Model {
+    /// Loads the network and cuts it as asked.
+    pub(super) fn load(&self) -> Result<Loaded> {
+        let model = onnx::load(&self.model, &LoadOptions { logits: self.logits })?;
+        let network = model.network.cut(self.from.as_deref(), self.node.as_deref())?;
+        Ok(Loaded { network, model })
+    }
+
+    /// Loads the network; all of it, with all inputs and outputs, where no cut is asked for.
+    pub(super) fn load_whole(&self) -> Result<Loaded> {
+        if self.from.is_some() || self.node.is_some() {
+            return self.load();
+        }
+        let model = onnx::load(&self.model, &LoadOptions { logits: self.logits })?;
+        Ok(Loaded { network: model.network.clone(), model })
+    }
+}
+
+impl args::Reading {
+    pub(super) fn options(&self) -> ReadOptions {
+        let (mean, std) = (self.mean.clone(), self.std.clone());
+        ReadOptions { key: self.key.clone(), normalization: Normalization { scale: self.scale, mean, std } }
+    }
+}
+
+impl args::Data {
+    pub(super) fn open(&self) -> Result<Dataset> {
+        Dataset::open(&self.data, &self.reading.options())
+    }
+}
+
+impl args::Outputs {
+    /// The chosen outputs of a network with `count`.
+    pub(super) fn choose(&self, count: usize) -> Result<Vec<usize>> {
+        let Some(List(ranges)) = &self.outputs else { return Ok((0..count).collect()) };
+        if let Some(range) = ranges.iter().find(|range| range.end > count) {
+            let last = count.saturating_sub(1);
+            return Err(Error::Argument(format!(
+                "there is no output {}: expected 0 to {last}",
+                range.end - 1
+            )));
+        }
+        Ok(ranges.iter().flat_map(Clone::clone).collect())
+    }
+}
+
+/// Rows of data, checked to be there; `flag` is what the user typed them behind.
+pub(super) fn take(data: &Dataset, range: Option<&Range<usize>>, flag: &str) -> Result<Range<usize>> {
+    let range = range.cloned().unwrap_or(0..data.len());
+    if range.end > data.len() {
+        return Err(Error::Argument(format!(
+            "{flag} {}..{} goes beyond the {} rows of '{}'",
+            range.start,
+            range.end,
+            data.len(),
+            data.path().display()
+        )));
+    }
+    Ok(range)
+}
+
+/// How many rows a secant curvature is estimated on where the user does not say.
+const FOR_CURVATURE: usize = 2000;
+
+/// Points for a secant curvature: those asked for, or rows of `data` in none of `used`.
+pub(super) fn curvature_points(
+    data: &Dataset,
+    asked: Option<&Range<usize>>,
+    used: &[&Range<usize>],
+) -> Result<Dataset> {
+    if let Some(range) = asked {
+        return data.select_range(take(data, Some(range), "--curvature-points")?);
+    }
+    let free = (0..data.len()).filter(|row| !used.iter().any(|range| range.contains(row)));
+    let rows: Vec<usize> = free.take(FOR_CURVATURE).collect();
+    if rows.is_empty() {
+        return Err(Error::Argument(
+            "a secant curvature is estimated on points apart from the others, and no row of the data is left: \
+             take fewer anchors, or give --curvature-points"
+                .to_owned(),
+        ));
+    }
+    data.select(&rows)
+}
+
+/// The last part of a path, for titles and provenance.
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,328 @@
+//! The error of a spline over its number of pieces, its curvature and the choice of its pieces.
+//!
+//! All rows of a sweep share their products: an anchor's tangents and distances are computed once for each point
+//! and feed the envelopes of every seed, curvature and number of pieces. Subsets of one seed are nested, so an
+//! anchor belongs to one slot of each seed, and the envelope of a subset is the best of the first slots.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Dataset;
+use crate::engine::{Context, Curvature, Engine, EnvelopeSpec, EnvelopeValues};
+use crate::network::Program;
+use crate::spline::{Demand, JetSource, Label, NetworkJets, TILE, envelopes, shuffled};
+use crate::{Error, Result, Scalar, tolerance};
+
+/// A curvature and where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The curvature, for both halves and all outputs.
+    pub curvature: f64,
+    /// Its origin.
+    pub label: Label,
+}
+
+/// The axes of a sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SweepSettings {
+    /// Numbers of pieces, ascending.
+    pub pieces: Vec<usize>,
+    /// Curvatures.
+    pub curvatures: Vec<Setting>,
+    /// Seeds of the random subsets.
+    pub seeds: Vec<u64>,
+    /// The certificate's curvature; that of the row where absent.
+    pub certificate: Option<Setting>,
+}
+
+/// One row of the table; lengths are in units of the outputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Pieces of each half.
+    pub pieces: usize,
+    /// Curvature of both halves and all outputs.
+    pub curvature: f64,
+    /// The seed that chose the pieces.
+    pub seed: u64,
+    /// Points judged on.
+    pub points: usize,
+    /// Root mean square error over the standard deviation of the outputs, both pooled over points and outputs.
+    pub relative_rmse: f64,
+    /// Mean absolute error.
+    pub mean_abs: f64,
+    /// Largest absolute error.
+    pub max_abs: f64,
+    /// Share of points at which spline and network have the same largest output; absent with one output.
+    pub agreement: Option<f64>,
+    /// Share of points at which the spline's largest output is the label; absent without labels.
+    pub accuracy: Option<f64>,
+    /// Mean half-width `(U - L) / 2` of the certificate.
+    pub certificate: f64,
+    /// Share of points and outputs at which the network lies outside the certificate.
+    pub violations: f64,
+    /// The certificate's curvature.
+    pub certificate_curvature: f64,
+    /// Where that comes from.
+    pub certificate_label: Label,
+}
+
+/// What has been summed so far; it can be stored and continued from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Points judged on.
+    pub points: usize,
+    /// Sum and sum of squares of the network's outputs.
+    outputs: [f64; 2],
+    rows: Vec<Sums>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Sums {
+    squared: f64,
+    absolute: f64,
+    largest: f64,
+    agree: usize,
+    correct: usize,
+    width: f64,
+    violated: usize,
+}
+
+/// A sweep over points `points` of a network's spline from `anchors`.
+pub struct Sweep<'a, E: Engine> {
+    /// The network.
+    pub program: &'a Program<E>,
+    /// Its chosen outputs.
+    pub outputs: Vec<usize>,
+    /// Anchors.
+    pub anchors: Dataset,
+    /// Points that the spline is judged on.
+    pub points: Dataset,
+    /// A class for each point.
+    pub labels: Option<Vec<u32>>,
+    /// The axes.
+    pub settings: SweepSettings,
+}
+
+impl SweepSettings {
+    /// # Errors
+    /// [`Error::Argument`] where an axis is empty or not sensible for so many anchors.
+    pub fn check(&self, anchors: usize) -> Result<()> {
+        let bad = |what: String| Err(Error::Argument(what));
+        if self.pieces.is_empty() || self.curvatures.is_empty() || self.seeds.is_empty() {
+            return bad("a sweep needs at least one number of pieces, one curvature and one seed".to_owned());
+        }
+        if let Some(pieces) = self.pieces.iter().find(|&&p| p == 0 || p > anchors) {
+            return bad(format!("{pieces} pieces of {anchors} anchors: expected 1 to {anchors}"));
+        }
+        let settings = self.curvatures.iter().chain(&self.certificate);
+        if let Some(c) = settings.map(|s| s.curvature).find(|c| !(c.is_finite() && *c >= 0.0)) {
+            return bad(format!("a curvature must be finite and at least 0, not {c}"));
+        }
+        if !self.pieces.is_sorted_by(|a, b| a < b) {
+            return bad("numbers of pieces must ascend".to_owned());
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.pieces.len() * self.curvatures.len() * self.seeds.len()
+    }
+
+    /// For each seed and anchor the first number of pieces that includes it.
+    fn slots(&self, anchors: usize) -> Vec<u32> {
+        let mut slots = vec![u32::MAX; self.seeds.len() * anchors];
+        for (slots, &seed) in slots.chunks_exact_mut(anchors).zip(&self.seeds) {
+            for (rank, anchor) in shuffled(anchors, seed).into_iter().enumerate() {
+                let slot = self.pieces.partition_point(|&pieces| pieces <= rank);
+                if slot < self.pieces.len() {
+                    slots[anchor as usize] = slot as u32;
+                }
+            }
+        }
+        slots
+    }
+
+    /// The finished table: by pieces, then curvature, then seed.
+    pub fn table(&self, state: &State, outputs: usize, has_labels: bool) -> Vec<Row> {
+        let (points, values) = (state.points as f64, (state.points * outputs) as f64);
+        let [sum, squares] = state.outputs;
+        let deviation = (squares / values - (sum / values).powi(2)).max(0.0).sqrt();
+        let mut sums = state.rows.iter();
+        let mut rows = Vec::with_capacity(self.rows());
+        for &pieces in &self.pieces {
+            for setting in &self.curvatures {
+                for &seed in &self.seeds {
+                    let sums = sums.next().copied().unwrap_or_default();
+                    let certificate = self.certificate.as_ref().unwrap_or(setting);
+                    rows.push(Row {
+                        pieces,
+                        curvature: setting.curvature,
+                        seed,
+                        points: state.points,
+                        relative_rmse: (sums.squared / values).sqrt() / deviation,
+                        mean_abs: sums.absolute / values,
+                        max_abs: sums.largest,
+                        agreement: (outputs > 1).then_some(sums.agree as f64 / points),
+                        accuracy: has_labels.then_some(sums.correct as f64 / points),
+                        certificate: sums.width / values,
+                        violations: sums.violated as f64 / values,
+                        certificate_curvature: certificate.curvature,
+                        certificate_label: certificate.label,
+                    });
+                }
+            }
+        }
+        rows
+    }
+}
+
+impl<E: Engine> Sweep<'_, E> {
+    /// Runs from `state` on to the end; after each chunk of points `visit` sees the new state.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for axes or labels that do not fit; as [`envelopes`]; what `visit` says.
+    pub fn run(
+        &self,
+        mut state: State,
+        context: &Context,
+        mut visit: impl FnMut(&State) -> Result<()>,
+    ) -> Result<State> {
+        self.settings.check(self.anchors.len())?;
+        if let Some(labels) = &self.labels
+            && labels.len() != self.points.len()
+        {
+            let (labels, points) = (labels.len(), self.points.len());
+            return Err(Error::Argument(format!("{labels} labels for {points} points")));
+        }
+        if self.points.is_empty() {
+            return Err(Error::Argument("a sweep needs points to be judged on".to_owned()));
+        }
+        let source = NetworkJets::new(self.program, self.anchors.clone(), self.outputs.clone())?;
+        state.rows.resize(self.settings.rows(), Sums::default());
+        let outputs = self.outputs.len();
+        let variants = self.settings.curvatures.iter().chain(&self.settings.certificate);
+        let spec = EnvelopeSpec {
+            curvatures: variants.map(|s| vec![Curvature::isotropic(s.curvature); outputs]).collect(),
+            families: self.settings.seeds.len(),
+            slots: self.settings.pieces.len(),
+            pieces: false,
+        };
+        let slots = self.settings.slots(source.anchors());
+        // The network's own values at a chunk of points, in smaller pieces beside it.
+        let for_values = context.memory() / 8;
+        let demand = Demand {
+            bytes_per_point: (self.program.outputs() * 2 * size_of::<E::Scalar>()) as u64,
+            bytes: for_values,
+        };
+        let values_context = context.clone().with_memory(for_values);
+        let first = state.points;
+        let rest = self.points.select_range(first..self.points.len())?;
+        envelopes(&source, &rest, &spec, &slots, demand, context, |block| {
+            let all = self.program.values(block.points, &values_context)?;
+            let start = first + block.range.start;
+            let parts: Vec<State> = (0..block.range.len())
+                .into_par_iter()
+                .step_by(TILE)
+                .map(|from| {
+                    let columns = from..(from + TILE).min(block.range.len());
+                    let truth: Vec<f64> = columns
+                        .clone()
+                        .flat_map(|n| self.outputs.iter().map(move |&k| (n, k)))
+                        .map(|(n, k)| all[[n, k]].f64())
+                        .collect();
+                    let labels = self.labels.as_ref().map(|l| &l[start + columns.start..start + columns.end]);
+                    self.judge(&block.envelopes, block.range.len(), columns, &truth, labels)
+                })
+                .collect();
+            parts.iter().for_each(|part| state.add(part));
+            visit(&state)
+        })?;
+        Ok(state)
+    }
+
+    /// Sums over a few points; `truth [n, K]`.
+    fn judge(
+        &self,
+        envelopes: &EnvelopeValues<E::Scalar>,
+        count: usize,
+        columns: std::ops::Range<usize>,
+        truth: &[f64],
+        labels: Option<&[u32]>,
+    ) -> State {
+        let SweepSettings { pieces, curvatures, seeds, certificate } = &self.settings;
+        let (outputs, points) = (self.outputs.len(), columns.len());
+        let variants = curvatures.len() + usize::from(certificate.is_some());
+        let mut rows = vec![Sums::default(); self.settings.rows()];
+        for family in 0..seeds.len() {
+            // The envelopes of the slots so far, [C, n, K].
+            let mut best = vec![[f64::MIN, f64::MAX]; variants * points * outputs];
+            for slot in 0..pieces.len() {
+                for (i, [low, high]) in best.iter_mut().enumerate() {
+                    let (variant, n, k) = (i / outputs / points, i / outputs % points, i % outputs);
+                    let row = ((family * variants + variant) * pieces.len() + slot) * outputs + k;
+                    let at = row * count + columns.start + n;
+                    *low = low.max(envelopes.lower[at].f64());
+                    *high = high.min(envelopes.upper[at].f64());
+                }
+                for variant in 0..curvatures.len() {
+                    let row = &mut rows[(slot * curvatures.len() + variant) * seeds.len() + family];
+                    let certified = if certificate.is_some() { variants - 1 } else { variant };
+                    let of = |variant: usize, n: usize| &best[(variant * points + n) * outputs..][..outputs];
+                    for n in 0..points {
+                        let label = labels.map(|labels| labels[n]);
+                        let truth = &truth[n * outputs..(n + 1) * outputs];
+                        row.take(&self.outputs, of(variant, n), of(certified, n), truth, label);
+                    }
+                }
+            }
+        }
+        let sums = truth.iter().fold([0.0, 0.0], |[sum, squares], g| [sum + g, squares + g * g]);
+        State { points, outputs: sums, rows }
+    }
+}
+
+impl Sums {
+    /// Adds one point: envelopes and certificate `[K]`, the network's outputs `[K]`, and its class.
+    fn take(
+        &mut self,
+        outputs: &[usize],
+        envelopes: &[[f64; 2]],
+        certificate: &[[f64; 2]],
+        truth: &[f64],
+        label: Option<u32>,
+    ) {
+        let largest = |value: &dyn Fn(usize) -> f64| {
+            (1..truth.len()).fold(0, |best, k| if value(k) > value(best) { k } else { best })
+        };
+        let spline = |k: usize| (envelopes[k][0] + envelopes[k][1]) / 2.0;
+        for (k, (&g, &[low, high])) in truth.iter().zip(certificate).enumerate() {
+            let error = (spline(k) - g).abs();
+            self.squared += error * error;
+            self.absolute += error;
+            self.largest = self.largest.max(error);
+            self.width += (high - low) / 2.0;
+            // Bounds are sums in the engine's precision: a distance within their rounding is none.
+            let rounding = tolerance::CLOSE * low.abs().max(high.abs()).max(g.abs());
+            self.violated += usize::from(g < low - rounding || g > high + rounding);
+        }
+        let best = largest(&spline);
+        self.agree += usize::from(best == largest(&|k| truth[k]));
+        self.correct += usize::from(label.is_some_and(|label| outputs[best] == label as usize));
+    }
+}
+
+impl State {
+    fn add(&mut self, other: &Self) {
+        self.points += other.points;
+        self.outputs = [self.outputs[0] + other.outputs[0], self.outputs[1] + other.outputs[1]];
+        for (sums, other) in self.rows.iter_mut().zip(&other.rows) {
+            sums.squared += other.squared;
+            sums.absolute += other.absolute;
+            sums.largest = sums.largest.max(other.largest);
+            sums.agree += other.agree;
+            sums.correct += other.correct;
+            sums.width += other.width;
+            sums.violated += other.violated;
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Curvatures from values alone.
+
+use crate::data::Dataset;
+use crate::engine::plan::Chunks;
+use crate::engine::{Context, Curvature, Engine};
+use crate::network::Program;
+use crate::{Error, Result};
+
+use super::JetSource;
+use super::jets::check_rows;
+
+/// The smallest curvatures for which the bounds of all anchors hold at all `points`, for each output: `a` is the
+/// largest `2 (T_i(x) - g(x)) / d_i(x)^2` over the pairs, `b` the largest negative.
+///
+/// No Hessian is needed, so networks with kinks have one too. It holds over the tested pairs, and is an estimate
+/// elsewhere: `points` should be apart from those a bound is judged on.
+///
+/// # Errors
+/// [`Error::Argument`] without points; [`Error::Shape`] where rows do not fit; [`Error::Memory`],
+/// [`Error::Cancelled`]; what the source and the data say.
+pub fn secant<E: Engine, J: JetSource<E> + ?Sized>(
+    source: &J,
+    program: &Program<E>,
+    outputs: &[usize],
+    points: &Dataset,
+    context: &Context,
+) -> Result<Vec<Curvature>> {
+    check_rows(points, source.dimension())?;
+    if points.is_empty() {
+        return Err(Error::Argument("a secant curvature needs points to be tested on".to_owned()));
+    }
+    let engine = source.engine();
+    let scalar = size_of::<E::Scalar>();
+    let jet = (source.dimension() * (outputs.len() + 2) + outputs.len()) * scalar;
+    // Half the budget for points: as read, uploaded and laid out; with their values and what comes out on top.
+    let point = 3 * source.dimension() * scalar + outputs.len() * 8 * scalar;
+    let what = "the secant curvature of one point";
+    let half = context.memory().saturating_sub(source.scratch_bytes()) / 2;
+    let point_chunks = Chunks::within(what, points.len(), point as u64, half, 1 << 13)?;
+    let anchors = Chunks::within(what, source.anchors(), jet as u64 + source.bytes_to_make(), half, 1 << 10)?;
+    let center = source.center()?;
+    let mut largest = vec![Curvature::default(); outputs.len()];
+    context.progress().start("secant curvature", (points.len() * source.anchors()) as u64);
+    for range in point_chunks.iter() {
+        let rows = points.rows::<E::Scalar>(range.clone())?;
+        let all = program.values(rows.view(), context)?;
+        let chosen = all.select(ndarray::Axis(1), outputs);
+        let x = program.upload(rows.view())?;
+        let mut secant = engine.secant(&x, &program.upload(chosen.view())?, &center)?;
+        for block in anchors.iter() {
+            context.check()?;
+            engine.secant_add(&mut secant, &source.block(block.clone())?)?;
+            context.progress().advance((range.len() * block.len()) as u64);
+        }
+        for (largest, new) in largest.iter_mut().zip(engine.secant_finish(secant)?) {
+            *largest = Curvature { a: largest.a.max(new.a), b: largest.b.max(new.b) };
+        }
+    }
+    context.progress().finish();
+    Ok(largest)
+}

@@ -1,0 +1,141 @@
+//! Where jets come from: a network, or a file.
+
+use std::ops::Range;
+
+use crate::data::Dataset;
+use crate::engine::{Engine, JetsOf};
+use crate::network::Program;
+use crate::{Error, Result, Scalar};
+
+/// Jets at a list of anchors, made or read block by block.
+pub trait JetSource<E: Engine> {
+    /// The engine that holds them.
+    fn engine(&self) -> &E;
+
+    /// `M`, the number of anchors.
+    fn anchors(&self) -> usize;
+
+    /// `D`, the elements of an anchor.
+    fn dimension(&self) -> usize;
+
+    /// `K`, the number of outputs.
+    fn outputs(&self) -> usize;
+
+    /// Bytes that making one jet takes beside the jet itself.
+    fn bytes_to_make(&self) -> u64;
+
+    /// Bytes that making jets takes, however many.
+    fn scratch_bytes(&self) -> u64;
+
+    /// Jets of these anchors.
+    ///
+    /// # Errors
+    /// What reading or computing says; [`Error::NonFinite`] for anchors or values that are no numbers.
+    fn block(&self, range: Range<usize>) -> Result<JetsOf<E>>;
+
+    /// A point amid the anchors `[D]`, from which points and anchors are measured.
+    ///
+    /// # Errors
+    /// As [`block`](Self::block).
+    fn center(&self) -> Result<Vec<f64>>;
+}
+
+/// Jets of a network at rows of data.
+pub struct NetworkJets<'a, E: Engine> {
+    program: &'a Program<E>,
+    anchors: Dataset,
+    outputs: Vec<usize>,
+}
+
+/// How many anchors the center is the mean of: any point amid them serves.
+const FOR_CENTER: usize = 1024;
+
+/// The center of so many anchors, of which `rows` reads the first as the engine sees them.
+pub(super) fn center<S: Scalar>(
+    anchors: usize,
+    dimension: usize,
+    rows: impl FnOnce(Range<usize>) -> Result<Vec<S>>,
+) -> Result<Vec<f64>> {
+    let count = anchors.min(FOR_CENTER);
+    let mut center = vec![0.0; dimension];
+    for row in rows(0..count)?.chunks_exact(dimension) {
+        center.iter_mut().zip(row).for_each(|(c, x)| *c += x.f64() / count as f64);
+    }
+    Ok(center)
+}
+
+impl<'a, E: Engine> NetworkJets<'a, E> {
+    /// Jets of the chosen outputs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where rows do not have as many elements as the network's input;
+    /// [`Error::Argument`] without outputs or anchors, or for an output that is not there.
+    pub fn new(program: &'a Program<E>, anchors: Dataset, outputs: Vec<usize>) -> Result<Self> {
+        check_rows(&anchors, program.dimension())?;
+        if anchors.is_empty() || outputs.is_empty() {
+            return Err(Error::Argument("at least one anchor and one output are needed".to_owned()));
+        }
+        if let Some(k) = outputs.iter().find(|&&k| k >= program.outputs()) {
+            let last = program.outputs() - 1;
+            return Err(Error::Argument(format!("there is no output {k}: expected 0 to {last}")));
+        }
+        Ok(Self { program, anchors, outputs })
+    }
+}
+
+/// # Errors
+/// [`Error::Shape`] where rows do not have `dimension` elements.
+pub(crate) fn check_rows(data: &Dataset, dimension: usize) -> Result<()> {
+    if data.row_len() == dimension {
+        return Ok(());
+    }
+    Err(Error::Shape(format!(
+        "'{}' has rows of shape {:?} ({} elements); {dimension} elements are needed",
+        data.path().display(),
+        data.row_shape(),
+        data.row_len()
+    )))
+}
+
+impl<E: Engine> JetSource<E> for NetworkJets<'_, E> {
+    fn engine(&self) -> &E {
+        self.program.engine()
+    }
+
+    fn anchors(&self) -> usize {
+        self.anchors.len()
+    }
+
+    fn dimension(&self) -> usize {
+        self.program.dimension()
+    }
+
+    fn outputs(&self) -> usize {
+        self.outputs.len()
+    }
+
+    fn bytes_to_make(&self) -> u64 {
+        self.program.bytes_per_sample(Some(self.outputs.len()))
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        self.program.scratch_bytes()
+    }
+
+    fn block(&self, range: Range<usize>) -> Result<JetsOf<E>> {
+        let rows = self.anchors.rows::<E::Scalar>(range.clone())?;
+        let jets = self.program.jets(&self.program.upload(rows.view())?, &self.outputs)?;
+        let values = self.engine().download(&jets.values)?;
+        if let Some(i) = values.iter().position(|v| !v.f64().is_finite()) {
+            let row = range.start + i / self.outputs.len();
+            return Err(Error::NonFinite { what: "the network's output at the anchors".to_owned(), row });
+        }
+        Ok(jets)
+    }
+
+    fn center(&self) -> Result<Vec<f64>> {
+        center(self.anchors(), self.dimension(), |rows| {
+            Ok(self.anchors.rows::<E::Scalar>(rows)?.iter().copied().collect())
+        })
+    }
+}

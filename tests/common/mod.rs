@@ -1,0 +1,53 @@
+//! What several test files share. Each uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use fenchel::engine::Activation;
+use fenchel::network::operators::Dense;
+use fenchel::network::{Constant, Network};
+use ndarray::{Array2, Array3};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Numbers that are symmetric in nothing.
+pub fn random(seed: u64, count: usize) -> Vec<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| rng.random_range(-1.0..2.0)).collect()
+}
+
+pub fn random_rows(seed: u64, rows: usize, columns: usize) -> Array2<f64> {
+    Array2::from_shape_vec((rows, columns), random(seed, rows * columns)).unwrap()
+}
+
+pub fn dense(seed: u64, inputs: usize, outputs: usize) -> Dense {
+    let scale = 1.0 / (inputs as f64).sqrt();
+    let weights = random(seed, inputs * outputs).iter().map(|w| (w - 0.5) * scale).collect();
+    let bias = random(seed + 1, outputs).iter().map(|b| (b - 0.5) * 0.2).collect();
+    let weights = Constant::f64([inputs, outputs], weights).unwrap();
+    Dense::new(weights, Some(Constant::f64([outputs], bias).unwrap())).unwrap()
+}
+
+/// `inputs - hidden - hidden - outputs` with one activation.
+pub fn mlp(seed: u64, [inputs, hidden, outputs]: [usize; 3], activation: Activation) -> Network {
+    let mut builder = Network::builder();
+    builder.input("x", &[inputs]).unwrap();
+    builder.layer(dense(seed, inputs, hidden)).unwrap();
+    builder.layer(activation).unwrap();
+    builder.layer(dense(seed + 10, hidden, hidden)).unwrap();
+    builder.layer(activation).unwrap();
+    let end = builder.layer(dense(seed + 20, hidden, outputs)).unwrap();
+    builder.finish(&[end]).unwrap()
+}
+
+/// Jets of a network in f64: values `[N, K]` and Jacobians `[N, K, D]`.
+pub fn jets(network: &Network, x: &Array2<f64>) -> (Array2<f64>, Array3<f64>) {
+    use fenchel::engine::{Cpu, Engine};
+    let engine = Cpu::<f64>::new();
+    let program = network.compile(&engine).unwrap();
+    let outputs: Vec<usize> = (0..program.outputs()).collect();
+    let jets = program.jets(&program.upload(x.view()).unwrap(), &outputs).unwrap();
+    let (n, k, d) = (x.nrows(), outputs.len(), x.ncols());
+    (
+        Array2::from_shape_vec((n, k), engine.download(&jets.values).unwrap()).unwrap(),
+        Array3::from_shape_vec((n, k, d), engine.download(&jets.jacobians).unwrap()).unwrap(),
+    )
+}
