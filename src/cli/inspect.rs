@@ -61,7 +61,7 @@ pub(super) fn inspect(session: &Session, arguments: &args::Inspect) -> Result<()
         model: arguments.model.model.display().to_string(),
         sha256: model.fingerprint.clone(),
         opset: model.description.opset,
-        producer: model.description.producer.clone(),
+        producer: format!("{} {}", model.description.producer_name, model.description.producer_version).trim().to_owned(),
         kind: network.kind(),
         parameters: network.parameters(),
         inputs: network.inputs().map(value).collect(),
