@@ -11,8 +11,7 @@ use super::session::Session;
 
 pub(super) fn devices(session: &Session) -> Result<()> {
     let cpu = Cpu::<f32>::new();
-    let simd = pulp::Arch::new();
-    let simd = format!("{simd:?}");
+    let simd = simd();
     let adapters = device::adapters();
     let document = json!({
         "cpu": { "threads": cpu.parallelism(), "simd": simd },
@@ -43,4 +42,15 @@ pub(super) fn devices(session: &Session) -> Result<()> {
         text.push_str("This version computes on the CPU; auto takes it.\n");
         text
     })
+}
+
+/// The instruction set that kernels run with, as the processor offers it.
+fn simd() -> &'static str {
+    match pulp::Arch::new() {
+        #[cfg(target_arch = "x86_64")]
+        pulp::Arch::V3(_) => "AVX2 and FMA",
+        #[cfg(target_arch = "aarch64")]
+        pulp::Arch::Neon(_) => "NEON",
+        _ => "baseline instructions",
+    }
 }

@@ -61,7 +61,9 @@ pub(super) fn inspect(session: &Session, arguments: &args::Inspect) -> Result<()
         model: arguments.model.model.display().to_string(),
         sha256: model.fingerprint.clone(),
         opset: model.description.opset,
-        producer: format!("{} {}", model.description.producer_name, model.description.producer_version).trim().to_owned(),
+        producer: format!("{} {}", model.description.producer_name, model.description.producer_version)
+            .trim()
+            .to_owned(),
         kind: network.kind(),
         parameters: network.parameters(),
         inputs: network.inputs().map(value).collect(),

@@ -1,7 +1,9 @@
 //! Pictures of tables, as SVG.
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::Ranged;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 use crate::{Error, Result};
@@ -37,7 +39,7 @@ pub fn sweep_svg(rows: &[Row], title: &str) -> Result<String> {
     }
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, (900, 760)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut svg, (920, 760)).into_drawing_area();
         draw(&root, rows, title).map_err(|e| Error::Argument(format!("the picture cannot be drawn: {e}")))?;
     }
     Ok(svg)
@@ -49,49 +51,72 @@ type Fallible = std::result::Result<(), Box<dyn std::error::Error>>;
 fn draw(root: &Area<'_>, rows: &[Row], title: &str) -> Fallible {
     root.fill(&WHITE)?;
     let root = root.titled(title, ("sans-serif", 22))?;
-    let (above, below) = root.split_vertically(360);
+    let (charts, side) = root.split_horizontally(740);
+    let (above, below) = charts.split_vertically(360);
     let errors = series(rows, |row| Some(row.relative_rmse));
     let agreement = series(rows, |row| row.agreement.map(|share| 100.0 * share));
+    legend(&side, &errors)?;
     let x = padded(rows.iter().map(|row| row.pieces as f64));
     let values = |all: &[Series]| -> Vec<f64> {
         all.iter().flat_map(|s| s.points.iter().flat_map(|(_, [low, _, high])| [*low, *high])).collect()
     };
     // The error spans decades at small curvatures, so its axis is logarithmic too.
     let y = padded(values(&errors).into_iter());
-    let mut chart = ChartBuilder::on(&above)
-        .margin(10)
-        .x_label_area_size(40)
-        .y_label_area_size(70)
-        .build_cartesian_2d(x.clone().log_scale(), y.log_scale())?;
-    chart
-        .configure_mesh()
-        .y_desc("relative RMSE")
-        .x_desc("pieces")
-        .label_style(TEXT)
-        .axis_desc_style(TEXT)
-        .draw()?;
-    lines(&mut chart, &errors)?;
-    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
-    let shares = values(&agreement);
-    if shares.is_empty() {
-        return Ok(());
+    let area = if agreement.is_empty() { &charts } else { &above };
+    panel(area, x.clone(), y.log_scale(), "relative RMSE", &errors)?;
+    if !agreement.is_empty() {
+        let lowest = values(&agreement).into_iter().fold(100.0, f64::min);
+        let y = ((lowest / 10.0).floor() * 10.0).clamp(0.0, 90.0)..100.0;
+        panel(&below, x, y, "agreement (%)", &agreement)?;
     }
-    let lowest = shares.iter().copied().fold(100.0, f64::min);
-    let y = ((lowest / 10.0).floor() * 10.0).clamp(0.0, 90.0)..100.0;
-    let mut chart = ChartBuilder::on(&below)
+    Ok(())
+}
+
+/// One diagram over the number of pieces.
+fn panel<Y>(area: &Area<'_>, x: Range<f64>, y: Y, name: &str, all: &[Series]) -> Fallible
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
+{
+    let mut chart = ChartBuilder::on(area)
         .margin(10)
-        .x_label_area_size(40)
+        .x_label_area_size(45)
         .y_label_area_size(70)
         .build_cartesian_2d(x.log_scale(), y)?;
     chart
         .configure_mesh()
-        .y_desc("agreement (%)")
-        .x_desc("pieces")
+        .x_desc("pieces of each half")
+        .y_desc(name)
+        .y_labels(8)
+        .x_label_formatter(&|x| significant(*x))
+        .y_label_formatter(&|y| significant(*y))
+        .light_line_style(BLACK.mix(0.04))
         .label_style(TEXT)
         .axis_desc_style(TEXT)
         .draw()?;
-    lines(&mut chart, &agreement)?;
-    legend(&mut chart, SeriesLabelPosition::LowerRight)?;
+    for (series, colour) in all.iter().zip(COLOURS.iter().cycle()) {
+        let up = series.points.iter().map(|(x, [low, _, _])| (*x, *low));
+        let down = series.points.iter().rev().map(|(x, [_, _, high])| (*x, *high));
+        let band = Polygon::new(up.chain(down).collect::<Vec<_>>(), colour.mix(0.18));
+        chart.draw_series(std::iter::once(band))?;
+        let mean: Vec<(f64, f64)> = series.points.iter().map(|(x, [_, mean, _])| (*x, *mean)).collect();
+        chart.draw_series(LineSeries::new(mean.clone(), colour.stroke_width(2)))?;
+        chart.draw_series(mean.into_iter().map(|at| Circle::new(at, 3, colour.filled())))?;
+    }
+    Ok(())
+}
+
+/// The names of the lines, beside the diagrams, where they hide nothing.
+fn legend(area: &Area<'_>, all: &[Series]) -> Fallible {
+    for (i, (series, colour)) in all.iter().zip(COLOURS.iter().cycle()).enumerate() {
+        let y = 30 + 24 * i as i32;
+        area.draw(&PathElement::new([(5, y), (30, y)], colour.stroke_width(3)))?;
+        area.draw(&Text::new(series.label.clone(), (38, y - 8), TEXT))?;
+    }
+    let y = 40 + 24 * all.len() as i32;
+    for (i, line) in ["line: mean over seeds", "band: lowest to highest"].into_iter().enumerate() {
+        area.draw(&Text::new(line, (5, y + 20 * i as i32), ("sans-serif", 13)))?;
+    }
     Ok(())
 }
 
@@ -122,54 +147,53 @@ fn series(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> Vec<Series> {
 }
 
 /// A range around values on a logarithmic axis, never empty.
-fn padded(values: impl Iterator<Item = f64> + Clone) -> std::ops::Range<f64> {
+fn padded(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
     let low = values.clone().filter(|v| *v > 0.0).fold(f64::MAX, f64::min);
     let high = values.fold(f64::MIN_POSITIVE, f64::max);
     if low > high { 0.1..1.0 } else { low / 1.15..high * 1.15 }
 }
 
-fn lines<'a, X, Y>(
-    chart: &mut ChartContext<'a, SVGBackend<'_>, Cartesian2d<X, Y>>,
-    all: &[Series],
-) -> Fallible
-where
-    X: Ranged<ValueType = f64>,
-    Y: Ranged<ValueType = f64>,
-{
-    for (series, colour) in all.iter().zip(COLOURS.iter().cycle()) {
-        let up = series.points.iter().map(|(x, [low, _, _])| (*x, *low));
-        let down = series.points.iter().rev().map(|(x, [_, _, high])| (*x, *high));
-        chart.draw_series(std::iter::once(Polygon::new(
-            up.chain(down).collect::<Vec<_>>(),
-            colour.mix(0.18),
-        )))?;
-        let mean: Vec<(f64, f64)> = series.points.iter().map(|(x, [_, mean, _])| (*x, *mean)).collect();
-        let style = colour.stroke_width(2);
-        chart
-            .draw_series(LineSeries::new(mean.clone(), style))?
-            .label(&series.label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
-        chart.draw_series(mean.into_iter().map(|at| Circle::new(at, 3, colour.filled())))?;
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spline::Label;
 
-fn legend<'a, B, X, Y>(
-    chart: &mut ChartContext<'a, B, Cartesian2d<X, Y>>,
-    position: SeriesLabelPosition,
-) -> Fallible
-where
-    B: DrawingBackend + 'a,
-    B::ErrorType: 'static,
-    X: Ranged<ValueType = f64>,
-    Y: Ranged<ValueType = f64>,
-{
-    chart
-        .configure_series_labels()
-        .position(position)
-        .label_font(TEXT)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    Ok(())
+    fn row(pieces: usize, curvature: f64, seed: u64, agreement: Option<f64>) -> Row {
+        Row {
+            pieces,
+            curvature,
+            seed,
+            points: 10,
+            relative_rmse: 1.0 / pieces as f64 + seed as f64,
+            mean_abs: 0.1,
+            max_abs: 0.2,
+            agreement,
+            accuracy: None,
+            certificate: 1.0,
+            violations: 0.0,
+            certificate_curvature: curvature,
+            certificate_label: Label::Given,
+        }
+    }
+
+    #[test]
+    fn lines_are_means_within_bands() {
+        let rows =
+            [row(10, 1.0, 0, None), row(10, 1.0, 2, None), row(20, 1.0, 0, None), row(10, 3.0, 0, None)];
+        let series = series(&rows, |row| Some(row.relative_rmse));
+        assert_eq!(series.len(), 2);
+        assert_eq!(series[0].points, [(10.0, [0.1, 1.1, 2.1]), (20.0, [0.05, 0.05, 0.05])]);
+    }
+
+    #[test]
+    fn pictures_have_a_line_for_each_curvature() {
+        let count = |rows: &[Row]| sweep_svg(rows, "title").unwrap().matches("curvature ").count();
+        assert_eq!(
+            count(&[row(10, 1.0, 0, Some(0.5)), row(20, 1.0, 0, Some(0.6)), row(10, 3.0, 0, Some(0.5))]),
+            2
+        );
+        // One row only, and no agreement: the axes must not be empty.
+        assert_eq!(count(&[row(10, 1.0, 0, None)]), 1);
+        assert!(sweep_svg(&[], "title").is_err());
+    }
 }

@@ -1,5 +1,6 @@
-//! What several test files share. Each uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+//! What several test files share.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use fenchel::engine::Activation;
 use fenchel::network::operators::Dense;
