@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use plotters::coord::Shift;
+use plotters::coord::combinators::{BindKeyPoints, LogCoord, WithKeyPoints};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
@@ -63,7 +64,7 @@ fn draw(root: &Area<'_>, rows: &[Row], title: &str) -> Fallible {
     // The error spans decades at small curvatures, so its axis is logarithmic too.
     let y = padded(values(&errors).into_iter());
     let area = if agreement.is_empty() { &charts } else { &above };
-    panel(area, x.clone(), y.log_scale(), "relative RMSE", &errors)?;
+    panel(area, x.clone(), logarithmic(y), "relative RMSE", &errors)?;
     if !agreement.is_empty() {
         let lowest = values(&agreement).into_iter().fold(100.0, f64::min);
         let y = ((lowest / 10.0).floor() * 10.0).clamp(0.0, 90.0)..100.0;
@@ -82,12 +83,13 @@ where
         .margin(10)
         .x_label_area_size(45)
         .y_label_area_size(70)
-        .build_cartesian_2d(x.log_scale(), y)?;
+        .build_cartesian_2d(logarithmic(x), y)?;
     chart
         .configure_mesh()
         .x_desc("pieces of each half")
         .y_desc(name)
-        .y_labels(8)
+        .y_labels(10)
+        .x_labels(20)
         .x_label_formatter(&|x| significant(*x))
         .y_label_formatter(&|y| significant(*y))
         .light_line_style(BLACK.mix(0.04))
@@ -144,6 +146,15 @@ fn series(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> Vec<Series> {
         }
     }
     all.into_iter().map(|(_, series)| series).collect()
+}
+
+/// A logarithmic axis with ticks at 1, 2 and 5 times powers of ten: the library's own leave a range of less than
+/// a decade with a single number.
+fn logarithmic(range: Range<f64>) -> WithKeyPoints<LogCoord<f64>> {
+    let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+    let ticks = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(decade)));
+    let ticks = ticks.filter(|tick| range.contains(tick)).collect();
+    LogCoord::from(range.log_scale()).with_key_points(ticks)
 }
 
 /// A range around values on a logarithmic axis, never empty.
