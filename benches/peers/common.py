@@ -144,16 +144,14 @@ class Clock:
     def median(self, name):
         return statistics.median(self.wall[name])
 
-    def seconds(self, name):
-        """Cells: median, range, median of the processor seconds."""
-        wall = self.wall[name]
-        return [f"{self.median(name):.3g}", spread(wall), f"{statistics.median(self.cpu[name]):.3g}"]
-
-    def ratio(self, name, base, times=1, clock="wall"):
-        """Cell: the ratio to `base` within each repetition, times a factor: median and range."""
-        samples = getattr(self, clock)
-        ratios = [times * a / b for a, b in zip(samples[name], samples[base])]
-        return f"{statistics.median(ratios):.2f} ({spread(ratios)})"
+    def cells(self, name, base, times=1, gflop=None):
+        """The cells of a line below `HEAD`: of a measurement, multiplied, with ratios to `base` by repetition."""
+        wall, cpu = [[times * t for t in samples[name]] for samples in (self.wall, self.cpu)]
+        ratios = [[a / b for a, b in zip(own, its[base])] for own, its in ((wall, self.wall), (cpu, self.cpu))]
+        median = statistics.median(wall)
+        speed = [f"{times * gflop:.0f}", f"{times * gflop / median:.0f}"] if gflop else ["", ""]
+        ratios = [f"{statistics.median(r):.2f} ({min(r):.2f}..{max(r):.2f})" for r in ratios]
+        return [f"{median:.3g}", f"{min(wall):.3g}..{max(wall):.3g}", f"{statistics.median(cpu):.3g}", *speed, *ratios]
 
     @staticmethod
     def _cpu():
@@ -161,8 +159,7 @@ class Clock:
         return sum(u.ru_utime + u.ru_stime for u in usages)
 
 
-def spread(samples):
-    return f"{min(samples):.3g}..{max(samples):.3g}"
+HEAD = ["", "wall s, median", "range", "CPU s", "GFLOP in products", "GFLOP/s", "wall / ours", "CPU / ours"]
 
 
 class Fenchel:

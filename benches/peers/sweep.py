@@ -19,14 +19,17 @@ measurement had.
 """
 
 import argparse
+import json
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import JETS, Clock, Fenchel, Network, conditions, jets_in_chunks, read_idx, table, workspace
+from common import HEAD, JETS, Clock, Fenchel, Network, conditions, jets_in_chunks, read_idx, table, workspace
 
-OURS, ONE, STARTUP = "`fenchel sweep`, whole command", "`fenchel sweep`, one row", "`fenchel sweep`, 1 anchor and 1 point"
+ONE, ALL = "`fenchel sweep`, whole command, one row", "`fenchel sweep`, whole command"
+STARTUP = "`fenchel sweep`, 1 anchor and 1 point"
 PIECES = [100, 300, 1000, 2000, 4000]
 FIELDS = ["relative_rmse", "mean_abs", "max_abs", "agreement", "certificate", "violations"]
 
@@ -108,28 +111,69 @@ class Case:
     """A network, its anchors and points, for both programs."""
 
     def __init__(self, arguments, fenchel, folder):
-        self.arguments, self.fenchel, self.folder = arguments, fenchel, folder
+        self.arguments, self.fenchel, self.folder = arguments, fenchel, Path(folder)
         self.model = arguments.data / "models" / f"{arguments.model}.onnx"
         self.images = [arguments.data / "mnist" / f"{part}-images-idx3-ubyte.gz" for part in ("train-18k", "t10k")]
-        rows = zip(self.images, [arguments.anchors, arguments.points])
-        read = [read_idx(path)[:n].reshape(n, -1) for path, n in rows]
-        self.anchors, self.points = [torch.from_numpy(pixels / np.float32(255)) for pixels in read]
         self.network = Network(self.model)
+        self.anchors, self.points = self.rows(torch.float32)
         self.truth = self.network(self.points)
+        self.outputs = self.truth.shape[1]
 
-    def sweep(self, anchors, points, curvatures, pieces=("all",), seeds=1, precision="f32"):
+    def rows(self, dtype):
+        """Anchors and points, pixels in 0..1."""
+        counts = [self.arguments.anchors, self.arguments.points]
+        pixels = [read_idx(path)[:n].reshape(n, -1) for path, n in zip(self.images, counts)]
+        return [torch.tensor(rows, dtype=dtype) / 255 for rows in pixels]
+
+    def jets(self, name, network, anchors):
+        with torch.enable_grad():
+            return jets_in_chunks(JETS[name], network, anchors, self.arguments.jet_chunk)
+
+    def sweep(self, curvatures, pieces=("all",), seeds=1, anchors=None, points=None, precision="f32"):
         """The rows of `fenchel sweep`."""
-        lists = {"--pieces": pieces, "--curvature": curvatures}
-        options = [f(x) for name, items in lists.items() for f, x in [(str, name), (lambda l: ",".join(map(str, l)), items)]]
-        data = ["--data", self.images[0], "--points-data", self.images[1], "--scale", 1 / 255]
-        ranges = ["--anchors", f"0..{anchors}", "--points", f"0..{points}", "--seeds", seeds]
-        goal = ["--precision", precision, "-o", Path(self.folder) / "sweep"]
-        return self.fenchel("sweep", self.model, *data, *ranges, *options, *goal)["rows"]
+        ranges = [0, anchors or len(self.anchors)], [0, points or len(self.points)]
+        options = {
+            "--points-data": self.images[1],
+            "--anchors": "{}..{}".format(*ranges[0]),
+            "--points": "{}..{}".format(*ranges[1]),
+            "--pieces": ",".join(map(str, pieces)),
+            "--curvature": ",".join(map(str, curvatures)),
+            "--seeds": seeds,
+            "--precision": precision,
+            "-o": self.folder / "sweep",
+        }
+        return self._run("sweep", options)["rows"]
 
-    def counted(self, products):
-        """Flops in products."""
+    def nested(self, cuts, seed):
+        """The anchors in an order whose beginnings, up to each cut, are the subsets of a seed of `fenchel sweep`.
+
+        They are read out of splines fitted with as many pieces; only one output, as the file's slopes do not matter.
+        """
+        order = np.empty(0, np.int64)
+        for pieces in cuts:
+            path = self.folder / "subset.safetensors"
+            ranges = {"--take": f"0..{len(self.anchors)}", "--outputs": 0, "--curvature": 1}
+            self._run("fit", ranges | {"--pieces": pieces, "--seed": seed, "-o": path})
+            order = np.append(order, np.setdiff1d(safetensor(path, "anchors.indices", np.uint64), order))
+        rest = np.setdiff1d(np.arange(len(self.anchors)), order)
+        return torch.from_numpy(np.append(order, rest).astype(np.int64))
+
+    def _run(self, verb, options):
+        every = {"--data": self.images[0], "--scale": 1 / 255}
+        return self.fenchel(verb, self.model, *[word for pair in (every | options).items() for word in pair])
+
+    def gflop(self, products):
+        """Counted work of so many products of all points with all anchors, in 1e9 flops."""
         (m, d), n = self.anchors.shape, len(self.points)
-        return 2 * n * m * d * products
+        return 2e-9 * n * m * d * products
+
+
+def safetensor(path, name, dtype):
+    """One array of a .safetensors file, flat."""
+    data = path.read_bytes()
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    first, last = json.loads(data[8:start])[name]["data_offsets"]
+    return np.frombuffer(data[start + first : start + last], dtype)
 
 
 def main():
@@ -144,8 +188,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=5, help="of the table")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--chunk", type=int, default=512, help="points of a PyTorch product")
-    parser.add_argument("--jet-chunk", type=int, default=4000, help="samples of a PyTorch Jacobian")
+    parser.add_argument("--chunk", type=int, default=2048, help="points of a PyTorch product")
+    parser.add_argument("--jet-chunk", type=int, default=1000, help="samples of a PyTorch Jacobian")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with workspace() as folder, torch.no_grad():
@@ -153,7 +197,7 @@ def main():
         case = Case(arguments, fenchel, folder)
         versions = f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
         print(f"`{arguments.model}`, {len(case.anchors)} anchors, {len(case.points)} points, ", end="")
-        print(f"{case.truth.shape[1]} outputs, {arguments.repeats} repetitions")
+        print(f"{case.outputs} outputs, {arguments.repeats} repetitions")
         print(conditions(fenchel, versions) + "\n", flush=True)
         jets = single_row(case)
         whole_table(case, jets)
@@ -163,54 +207,41 @@ def main():
 def single_row(case):
     """The first table: one row, pieces all. Returns the jets."""
     arguments, clock, c = case.arguments, Clock(), case.arguments.curvature
-    outputs, chunk = case.truth.shape[1], arguments.chunk
 
-    def peer(formula, jets, **options):
-        return formula(case.points, case.anchors, *jets, c, chunk, **options)
+    def peer(formula):
+        return formula(case.points, case.anchors, *known, c, arguments.chunk)
 
-    for jets in JETS.values():  # Warm up on little.
-        with torch.enable_grad():
-            small = jets(case.network, case.anchors[:64])
+    for name in JETS:  # Warm up on little.
+        small = case.jets(name, case.network, case.anchors[:64])
     for formula in (published, shared):
-        formula(case.points[:64], case.anchors[:64], *small, c, chunk)
+        formula(case.points[:64], case.anchors[:64], *small, c, arguments.chunk)
     for _ in range(arguments.repeats):
-        clock.measure(STARTUP, lambda: case.sweep(1, 1, [c]))
-        for name, jets in JETS.items():
-            with torch.enable_grad():
-                run = lambda: jets_in_chunks(jets, case.network, case.anchors, arguments.jet_chunk)
-                known = clock.measure(f"jets, {name}", run)
-        first = clock.measure("published", lambda: peer(published, known))
-        (ours,) = clock.measure(OURS, lambda: case.sweep(len(case.anchors), len(case.points), [c]))
-        second = clock.measure("shared", lambda: peer(shared, known))
-    fastest = min((f"jets, {name}" for name in JETS), key=clock.median)
+        clock.measure(STARTUP, lambda: case.sweep([c], anchors=1, points=1))
+        for name in JETS:
+            known = clock.measure(f"jets, {name}", lambda: case.jets(name, case.network, case.anchors))
+        first = clock.measure("published", lambda: peer(published))
+        (ours,) = clock.measure(ONE, lambda: case.sweep([c]))
+        second = clock.measure("shared", lambda: peer(shared))
+    fastest = min(JETS, key=lambda name: clock.median(f"jets, {name}"))
     for name in ("published", "shared"):
-        clock.sum(f"{name} and jets", name, fastest)
+        clock.sum(f"{name} and jets", name, f"jets, {fastest}")
 
     lines = [
-        (OURS, outputs + 1, OURS),
-        (STARTUP, None, STARTUP),
-        ("PyTorch published, evaluation only", 2 * outputs, "published"),
-        ("PyTorch published, evaluation + fastest jets", 2 * outputs, "published and jets"),
-        ("PyTorch shared, evaluation only", outputs + 1, "shared"),
-        ("PyTorch shared, evaluation + fastest jets", outputs + 1, "shared and jets"),
-        *[(f"PyTorch {name}", None, name) for name in clock.wall if name.startswith("jets, ")],
+        (ONE, ONE, case.outputs + 1),
+        (STARTUP, STARTUP, 0),
+        ("PyTorch published, evaluation only", "published", 2 * case.outputs),
+        ("PyTorch published, evaluation and fastest jets", "published and jets", 2 * case.outputs),
+        ("PyTorch shared, evaluation only", "shared", case.outputs + 1),
+        ("PyTorch shared, evaluation and fastest jets", "shared and jets", case.outputs + 1),
+        *[(f"PyTorch jets, {name}", f"jets, {name}", 0) for name in JETS],
     ]
-    head = ["", "wall s, median", "range", "CPU s", "GFLOP in envelope products", "GFLOP/s", "wall / ours (range)", "CPU / ours (range)"]
-    rows = []
-    for label, products, name in lines:
-        flops = case.counted(products) / 1e9 if products else None
-        speed = [f"{flops:.0f}", f"{flops / clock.median(name):.0f}"] if products else ["", ""]
-        rows.append([label, *clock.seconds(name), *speed, clock.ratio(name, OURS), clock.ratio(name, OURS, clock="cpu")])
     print(f"### One row: pieces all, curvature {c:g}\n")
-    table(head, rows)
+    table(HEAD, [[label, *clock.cells(name, ONE, gflop=case.gflop(products))] for label, name, products in lines])
 
-    network = case.network.double()
-    with torch.enable_grad():
-        jets = jets_in_chunks(JETS[fastest.removeprefix("jets, ")], network, case.anchors.double(), arguments.jet_chunk)
-    exact = shared(case.points.double(), case.anchors.double(), *jets, c, chunk)
-    reference = statistics_of(exact[:, 0], network(case.points.double()))
-    (double,) = case.sweep(len(case.anchors), len(case.points), [c], precision="f64")
-    case.network.float()
+    (anchors, points), network = case.rows(torch.float64), Network(case.model).double()
+    exact = shared(points, anchors, *case.jets(fastest, network, anchors), c, arguments.chunk)
+    reference = statistics_of(exact[:, 0], network(points))
+    (double,) = case.sweep([c], precision="f64")
     found = {
         "`fenchel sweep`, f32": ours,
         "PyTorch published, f32": statistics_of(first[:, 0], case.truth),
@@ -227,57 +258,52 @@ def single_row(case):
 
 def whole_table(case, jets):
     """The second table: all curvatures, seeds and piece counts."""
-    arguments, clock = case.arguments, Clock()
-    outputs, chunk = case.truth.shape[1], arguments.chunk
-    curvatures, cuts = arguments.curvatures, [p for p in PIECES if p < len(case.anchors)]
-    count, whole = len(curvatures) * arguments.seeds, (len(case.anchors), len(case.points))
-    size = count * (len(cuts) + 1)
-    found = {}
+    arguments, clock, found = case.arguments, Clock(), {}
+    curvatures, seeds = arguments.curvatures, arguments.seeds
+    cuts = [pieces for pieces in PIECES if pieces < len(case.anchors)]
+    counts = [*cuts, len(case.anchors)]
+    passes, size = len(curvatures) * seeds, len(curvatures) * seeds * len(counts)
+
+    def peer(formula, **options):
+        return formula(case.points, case.anchors, *jets, c, arguments.chunk, **options)
+
     for i in range(arguments.repeats):
-        c = curvatures[i % len(curvatures)]
-        order = torch.randperm(len(case.anchors), generator=torch.Generator().manual_seed(i))
-        known = lambda formula, **options: formula(case.points, case.anchors, *jets, c, chunk, **options)
-        ours = clock.measure(OURS, lambda: case.sweep(*whole, curvatures, [*cuts, "all"], arguments.seeds))
-        halves = clock.measure("pass", lambda: known(published, order=order, cuts=cuts))
-        clock.measure(ONE, lambda: case.sweep(*whole, [c]))
-        clock.measure("shared", lambda: known(shared))
-        clock.measure("products", lambda: known(shared, reduce=False))
-        found[c] = halves
-    for i in range(arguments.repeats):
-        # The least that PyTorch could take: products once, then a reduction for each curvature and seed.
-        once, row = [[s[name][i] for s in (clock.wall, clock.cpu)] for name in ("products", "shared")]
-        clock.add("floor", *(p + count * max(r - p, 0) for p, r in zip(once, row)))
+        c, seed = curvatures[i % len(curvatures)], i % seeds
+        order = case.nested(cuts, seed)
+        ours = clock.measure(ALL, lambda: case.sweep(curvatures, counts, seeds))
+        found[c, seed] = clock.measure("pass", lambda: peer(published, order=order, cuts=cuts))
+        clock.measure(ONE, lambda: case.sweep([c]))
+        clock.measure("shared", lambda: peer(shared))
+        clock.measure("products", lambda: peer(shared, reduce=False))
+        # The least that sharing everything could take: products once, a reduction for each curvature and seed.
+        row, once = [[samples[name][-1] for samples in (clock.wall, clock.cpu)] for name in ("shared", "products")]
+        clock.add("least", *(p + passes * max(r - p, 0) for r, p in zip(row, once)))
+    k = case.outputs
+    published_pass = f"PyTorch published, one pass: one curvature and seed, {len(counts)} rows"
     lines = [
-        (f"{OURS}, {size} rows", 1, OURS, outputs + 1),
-        (f"{ONE}", 1, ONE, outputs + 1),
-        (f"PyTorch published, one pass (one curvature and seed, {len(cuts) + 1} rows)", 1, "pass", 2 * outputs),
-        (f"PyTorch published, {size} rows: {count} x that pass (not run)", count, "pass", 2 * outputs),
-        ("PyTorch shared, one row", 1, "shared", outputs + 1),
-        (f"PyTorch shared, {size} rows, at least: products + {count} x (row - products) (not run)", 1, "floor", outputs + 1),
+        (f"{ALL}, {size} rows", 1, ALL, k + 1),
+        (ONE, 1, ONE, k + 1),
+        (published_pass, 1, "pass", 2 * k),
+        (f"PyTorch published, {size} rows: {passes} x that pass (not run)", passes, "pass", 2 * k),
+        ("PyTorch shared, one row", 1, "shared", k + 1),
+        (f"PyTorch shared, {size} rows, at least: products + {passes} x (row - products) (not run)", 1, "least", k + 1),
     ]
-    rows = []
-    for label, times, name, products in lines:
-        wall, cpu = [np.array(samples[name]) * times for samples in (clock.wall, clock.cpu)]
-        flops = case.counted(products) * times / 1e9
-        cells = [f"{np.median(wall):.3g}", f"{wall.min():.3g}..{wall.max():.3g}", f"{np.median(cpu):.3g}"]
-        speed = [f"{flops:.0f}", f"{flops / np.median(wall):.0f}"]
-        ratios = [clock.ratio(name, OURS, times, clock=of) for of in ("wall", "cpu")]
-        rows.append([label, *cells, *speed, *ratios])
-    print(f"### {len(curvatures)} curvatures x {arguments.seeds} seeds x {len(cuts) + 1} piece counts = {size} rows\n")
+    print(f"### {len(curvatures)} curvatures x {seeds} seeds x {len(counts)} piece counts = {size} rows\n")
     print("PyTorch: evaluation only, its jets known. A pass gives all piece counts of its seed.\n")
-    table(["", "wall s, median", "range", "CPU s", "GFLOP in envelope products", "GFLOP/s", "wall / ours (range)", "CPU / ours (range)"], rows)
+    table(HEAD, [[label, *clock.cells(name, ALL, n, case.gflop(p))] for label, n, name, p in lines])
 
     rows = []
-    for c, halves in sorted(found.items()):
-        theirs = statistics_of(halves[:, -1], case.truth)
-        same = [row for row in ours if row["curvature"] == c and row["pieces"] == len(case.anchors)]
-        for field in ("relative_rmse", "agreement"):
-            values = {row[field] for row in same}
-            own = same[0][field]
-            difference = f"{own - theirs[field]:+.1e}"
-            rows.append([f"{c:g}", field, f"{own:.9g}", f"{theirs[field]:.9g}", difference, "yes" if len(values) == 1 else "no"])
-    print("Pieces all (the rows that both can be compared on; subsets depend on the random generator):\n")
-    table(["curvature", "", "`fenchel sweep`", "PyTorch published", "difference", "same for all seeds"], rows)
+    for (c, seed), halves in sorted(found.items()):
+        for pieces, theirs in zip(counts, halves.swapaxes(0, 1)):
+            theirs = statistics_of(theirs, case.truth)
+            key = (c, seed, pieces)
+            (own,) = [row for row in ours if (row["curvature"], row["seed"], row["pieces"]) == key]
+            cells = [f"{c:g}", seed, pieces]
+            for field in ("relative_rmse", "agreement"):
+                cells += [f"{own[field]:.7f}", f"{theirs[field]:.7f}", f"{own[field] - theirs[field]:+.0e}"]
+            rows.append(cells)
+    print("Rows that both computed, with the same subsets of anchors (ours, PyTorch published, difference):\n")
+    table(["curvature", "seed", "pieces", "relative RMSE", "PyTorch", "", "agreement", "PyTorch", ""], rows)
 
 
 if __name__ == "__main__":

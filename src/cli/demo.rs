@@ -104,7 +104,7 @@ impl Job for Demonstration<'_> {
             settings: SweepSettings {
                 pieces: vec![10, 25, 50, 100, 200, 400, 800, 1200],
                 curvatures: vec![given(1.0), given(3.0), given(10.0)],
-                seeds: (0..5).map(|i| context.seed() + i).collect(),
+                seeds: (0..5).map(|i| context.seed().wrapping_add(i)).collect(),
                 certificate: Some(Setting { curvature: tested, label: Label::Tested }),
             },
         };

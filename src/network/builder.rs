@@ -121,8 +121,8 @@ impl Builder {
         shape: Vec<usize>,
     ) -> Result<NodeId> {
         let count = shape.iter().try_fold(1_usize, |n, &l| n.checked_mul(l));
-        // A sample beyond this cannot be meant, and 2^40 elements cannot be computed with anywhere.
-        if count.is_none_or(|n| n == 0 || n > 1 << 40) {
+        // A sample beyond this cannot be meant; within it, positions fit 32 bits.
+        if count.is_none_or(|n| n == 0 || n > 1 << 31) {
             return Err(Error::Graph(format!("'{name}' has samples of shape {shape:?}")));
         }
         let id = NodeId(self.nodes.len());

@@ -90,17 +90,13 @@ impl Constant {
         matches!(self.values, Values::F32(_))
     }
 
-    /// A function of every element, in f64 and rounded back to the precision at hand.
+    /// A function of every element, in f64: what is folded into weights must not be rounded to f32 before an engine
+    /// in f64 sees it.
     pub(crate) fn map(&self, f: impl Fn(usize, f64) -> f64) -> Result<Self> {
-        let shape = self.shape.clone();
-        match &self.values {
-            Values::F32(values) => {
-                Self::f32(shape, values.iter().enumerate().map(|(i, &v)| f(i, f64::from(v)) as f32).collect())
-            }
-            Values::F64(values) => {
-                Self::f64(shape, values.iter().enumerate().map(|(i, &v)| f(i, v)).collect())
-            }
-        }
+        Self::f64(
+            self.shape.clone(),
+            self.to::<f64>().into_iter().enumerate().map(|(i, v)| f(i, v)).collect(),
+        )
     }
 
     /// The transpose of a matrix.

@@ -1,8 +1,8 @@
 //! Fewer and cheaper nodes for the same function. Runs on what is about to be computed, never on the graph that
 //! a user names nodes in.
 
+use crate::Result;
 use crate::engine::{Activation, Arithmetic};
-use crate::{Result, Scalar};
 
 use super::operators::{ArithmeticConstant, Branches, Convolution, Dense, ScaleShift};
 use super::{Constant, Network, Node, Op};
@@ -67,14 +67,14 @@ fn absorb(below: &Node, above: &Node) -> Result<Option<Op>> {
             let outputs = dense.weights().shape()[1];
             let factor = |i: usize| scale.as_ref().map_or(1.0, |s| s[i % outputs]);
             let weights = dense.weights().map(|i, w| w * factor(i))?;
-            let bias = folded_bias(dense.bias(), dense.weights(), &factor, &shift)?;
+            let bias = folded_bias(dense.bias(), &factor, &shift)?;
             Ok(Some(Op::Dense(Dense::new(weights, Some(bias))?)))
         }
         Some(Op::Convolution(convolution)) => {
             let filter = convolution.filters().len() / convolution.filters().shape()[0];
             let factor = |channel: usize| scale.as_ref().map_or(1.0, |s| s[channel]);
             let filters = convolution.filters().map(|i, w| w * factor(i / filter))?;
-            let bias = folded_bias(convolution.bias(), convolution.filters(), &factor, &shift)?;
+            let bias = folded_bias(convolution.bias(), &factor, &shift)?;
             let folded: Convolution = convolution.with_parameters(filters, bias)?;
             Ok(Some(Op::Convolution(folded)))
         }
@@ -105,18 +105,8 @@ fn per_channel(constant: &Constant, sample: &[usize], last: bool) -> Option<Vec<
     }
 }
 
-/// `bias * factor + shift` in the precision of the weights.
-fn folded_bias(
-    bias: Option<&Constant>,
-    weights: &Constant,
-    factor: &impl Fn(usize) -> f64,
-    shift: &[f64],
-) -> Result<Constant> {
+/// `bias * factor + shift`
+fn folded_bias(bias: Option<&Constant>, factor: &impl Fn(usize) -> f64, shift: &[f64]) -> Result<Constant> {
     let bias = bias.map_or_else(|| vec![0.0; shift.len()], Constant::to::<f64>);
-    let folded = bias.iter().enumerate().map(|(i, b)| b * factor(i) + shift[i]);
-    if weights.is_f32() {
-        Constant::f32([shift.len()], folded.map(f32::of).collect())
-    } else {
-        Constant::f64([shift.len()], folded.collect())
-    }
+    Constant::f64([shift.len()], bias.iter().enumerate().map(|(i, b)| b * factor(i) + shift[i]).collect())
 }

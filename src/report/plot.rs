@@ -148,12 +148,16 @@ fn series(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> Vec<Series> {
     all.into_iter().map(|(_, series)| series).collect()
 }
 
-/// A logarithmic axis with ticks at 1, 2 and 5 times powers of ten: the library's own leave a range of less than
-/// a decade with a single number.
+/// A logarithmic axis with ticks at 1, 2 and 5 times powers of ten, or at every digit where those are few: the
+/// library's own leave a range of less than a decade with a single number.
 fn logarithmic(range: Range<f64>) -> WithKeyPoints<LogCoord<f64>> {
-    let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
-    let ticks = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(decade)));
-    let ticks = ticks.filter(|tick| range.contains(tick)).collect();
+    let ticks = |digits: &[i32]| -> Vec<f64> {
+        let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+        let all = decades.flat_map(|decade| digits.iter().map(move |&d| f64::from(d) * 10_f64.powi(decade)));
+        all.filter(|tick| range.contains(tick)).collect()
+    };
+    let few = ticks(&[1, 2, 5]);
+    let ticks = if few.len() < 4 { ticks(&[1, 2, 3, 4, 5, 6, 7, 8, 9]) } else { few };
     LogCoord::from(range.log_scale()).with_key_points(ticks)
 }
 

@@ -159,37 +159,51 @@ pub(super) fn decode(bytes: &[u8]) -> Result<File, String> {
     let opsets = model.opset_import.into_iter();
     Ok(File {
         ir_version: model.ir_version,
-        producer_name: model.producer_name.unwrap_or_default(),
-        producer_version: model.producer_version.unwrap_or_default(),
+        producer_name: name(model.producer_name)?,
+        producer_version: name(model.producer_version)?,
         opsets: opsets.map(|set| (set.domain.unwrap_or_default(), set.version.unwrap_or(0))).collect(),
-        graph: model.graph.map(graph),
+        graph: model.graph.map(graph).transpose()?,
     })
 }
 
-fn graph(graph: GraphProto) -> Graph {
-    Graph {
-        nodes: graph.node.into_iter().map(node).collect(),
-        initializers: graph.initializer.into_iter().map(tensor).collect(),
-        inputs: graph.input.into_iter().map(input).collect(),
-        outputs: graph.output.into_iter().map(|output| output.name.unwrap_or_default()).collect(),
+/// A name that can be shown: it stays on one line and does nothing to a terminal.
+fn name(name: Option<String>) -> Result<String, String> {
+    match name {
+        Some(name) if name.chars().any(char::is_control) => {
+            Err(format!("the name '{}' holds a control character", name.escape_debug()))
+        }
+        name => Ok(name.unwrap_or_default()),
     }
 }
 
-fn node(node: NodeProto) -> Node {
-    let named = |mut attribute: AttributeProto| {
-        (attribute.name.take().unwrap_or_default(), self::attribute(attribute))
+fn names(names: Vec<String>) -> Result<Vec<String>, String> {
+    names.into_iter().map(|text| name(Some(text))).collect()
+}
+
+fn graph(graph: GraphProto) -> Result<Graph, String> {
+    Ok(Graph {
+        nodes: graph.node.into_iter().map(node).collect::<Result<_, _>>()?,
+        initializers: graph.initializer.into_iter().map(tensor).collect::<Result<_, _>>()?,
+        inputs: graph.input.into_iter().map(input).collect::<Result<_, _>>()?,
+        outputs: graph.output.into_iter().map(|output| name(output.name)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn node(node: NodeProto) -> Result<Node, String> {
+    let named = |mut attribute: AttributeProto| -> Result<(String, Attribute), String> {
+        Ok((name(attribute.name.take())?, self::attribute(attribute)?))
     };
-    Node {
-        name: node.name.unwrap_or_default(),
-        operator: node.op_type.unwrap_or_default(),
-        domain: node.domain.unwrap_or_default(),
-        inputs: node.input,
-        outputs: node.output,
-        attributes: node.attribute.into_iter().map(named).collect(),
-    }
+    Ok(Node {
+        name: name(node.name)?,
+        operator: name(node.op_type)?,
+        domain: name(node.domain)?,
+        inputs: names(node.input)?,
+        outputs: names(node.output)?,
+        attributes: node.attribute.into_iter().map(named).collect::<Result<_, _>>()?,
+    })
 }
 
-fn attribute(proto: AttributeProto) -> Attribute {
+fn attribute(proto: AttributeProto) -> Result<Attribute, String> {
     // Files of the first IR version name no type: the one field that is there tells.
     let by_field = [
         (proto.f.is_some(), AttributeType::FLOAT),
@@ -208,22 +222,22 @@ fn attribute(proto: AttributeProto) -> Attribute {
         // A writer may leave out a field that holds 0 or nothing, but not fill another one.
         (Some(kind), None, _) => kind,
         (Some(kind), Some(only), None) if kind == only => kind,
-        _ => return Attribute::Other("of no clear type"),
+        _ => return Ok(Attribute::Other("of no clear type")),
     };
-    match (kind, proto.t) {
+    Ok(match (kind, proto.t) {
         (AttributeType::FLOAT, _) => Attribute::Float(proto.f.unwrap_or_default()),
         (AttributeType::INT, _) => Attribute::Int(proto.i.unwrap_or_default()),
         (AttributeType::STRING, _) => Attribute::String(proto.s.unwrap_or_default()),
-        (AttributeType::TENSOR, Some(t)) => Attribute::Tensor(tensor(t)),
+        (AttributeType::TENSOR, Some(t)) => Attribute::Tensor(tensor(t)?),
         (AttributeType::FLOATS, _) => Attribute::Floats(proto.floats),
         (AttributeType::INTS, _) => Attribute::Ints(proto.ints),
         (AttributeType::GRAPH, _) => Attribute::Other("a graph"),
         (AttributeType::STRINGS, _) => Attribute::Other("a list of strings"),
         _ => Attribute::Other("of a rare type"),
-    }
+    })
 }
 
-fn input(input: ValueInfoProto) -> Input {
+fn input(input: ValueInfoProto) -> Result<Input, String> {
     let tensor = input.r#type.and_then(|kind| kind.tensor_type).unwrap_or_default();
     let shape = tensor.shape.map(|shape| {
         let lengths = shape.dim.into_iter().map(|axis| match axis.dim_value {
@@ -233,10 +247,10 @@ fn input(input: ValueInfoProto) -> Input {
         lengths.collect()
     });
     let element = Element::of(tensor.elem_type.map_or(0, |kind| kind.0));
-    Input { name: input.name.unwrap_or_default(), element, shape }
+    Ok(Input { name: name(input.name)?, element, shape })
 }
 
-fn tensor(tensor: TensorProto) -> Tensor {
+fn tensor(tensor: TensorProto) -> Result<Tensor, String> {
     let raw = tensor.raw_data.map(|bytes| bytes.into_inner()).unwrap_or_default();
     let typed = [
         tensor.float_data.is_empty(),
@@ -259,10 +273,10 @@ fn tensor(tensor: TensorProto) -> Tensor {
         [.., false] => Storage::Ints64(tensor.int64_data),
         _ => Storage::Bytes(raw),
     };
-    Tensor {
-        name: tensor.name.unwrap_or_default(),
+    Ok(Tensor {
+        name: name(tensor.name)?,
         dims: tensor.dims,
         element: Element::of(tensor.data_type.map_or(0, |kind| kind.0)),
         storage,
-    }
+    })
 }

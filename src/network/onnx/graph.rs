@@ -33,7 +33,7 @@ pub(super) fn label(node: &Node) -> &str {
 }
 
 /// How many elements of constants nodes may make beyond those that the file has bytes for.
-const SHARED: u64 = 1 << 27;
+const SHARED: u64 = 1 << 24;
 
 fn fault<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::Graph(message.into()))

@@ -32,7 +32,14 @@ fn pooled(window: &Window, input: &[usize]) -> Result<Vec<usize>> {
     };
     let output = window.output([height, width])?;
     let sees = |axis: usize, size: usize| {
-        (0..output[axis]).all(|position| window.coordinates(axis, position, size).flatten().next().is_some())
+        let (stride, pad) = (window.strides[axis], window.pads[axis]);
+        let sees = |position: usize| {
+            let start = position * stride;
+            let first = pad.saturating_sub(start).div_ceil(window.dilations[axis]);
+            first < window.kernel[axis] && start + first * window.dilations[axis] < pad + size
+        };
+        // Windows between those that begin in the padding and the last begin inside the image.
+        (0..output[axis].min(pad.div_ceil(stride))).chain([output[axis] - 1]).all(sees)
     };
     if !sees(0, height) || !sees(1, width) {
         return Err(Error::Shape(format!("{window:?} has windows with nothing but padding over {input:?}")));

@@ -7,7 +7,7 @@ use crate::network::onnx::tensor::Tensor;
 use crate::network::operators::{ArithmeticConstant, Branches};
 
 /// The most elements that a result of constants may have: broadcasting makes large ones out of small files.
-const LARGEST: usize = 1 << 24;
+const LARGEST: usize = 1 << 22;
 
 pub(super) fn arithmetic(call: &mut Call<'_>) -> Step<Value> {
     call.no_more_attributes()?;

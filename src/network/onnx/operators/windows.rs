@@ -89,10 +89,16 @@ impl Attributes {
         }
         let mut pads = self.pads.unwrap_or([0; 4]);
         if let Fit::Same { end } = self.fit {
+            // By the text of ONNX padding grows with the dilation. ONNX Runtime 1.31 refuses this for Conv and gives
+            // pools another size.
+            if self.dilations != [1, 1] {
+                return unsupported(
+                    "'auto_pad' together with 'dilations', on which implementations disagree",
+                );
+            }
             for (axis, size) in [height, width].into_iter().enumerate() {
                 let stride = self.strides[axis];
-                let reach = (kernel[axis] - 1) * self.dilations[axis] + 1;
-                let total = ((size.div_ceil(stride).max(1) - 1) * stride + reach).saturating_sub(size);
+                let total = ((size.div_ceil(stride).max(1) - 1) * stride + kernel[axis]).saturating_sub(size);
                 let (less, more) = (total / 2, total.div_ceil(2));
                 (pads[axis], pads[axis + 2]) = if end { (less, more) } else { (more, less) };
             }
