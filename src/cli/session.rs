@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::data::{Dataset, Normalization, ReadOptions};
 use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, Engine};
@@ -48,9 +49,11 @@ impl Session {
         if let Some(bars) = Bars::on_terminal() {
             context = context.with_progress(Arc::new(bars));
         }
-        // Jobs stop at their next chunk and clean up; a second interrupt finds the flag already set.
-        ctrlc::set_handler(move || cancellation.cancel())
-            .map_err(|e| Error::Device(format!("interrupts cannot be handled: {e}")))?;
+        // Jobs stop at their next chunk and clean up. A hang-up is left to the system, so that nohup works.
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, cancellation.flag())
+                .map_err(|e| Error::Device(format!("interrupts cannot be handled: {e}")))?;
+        }
         Ok(Self { context, json: globals.json, precision: globals.precision, device: globals.device })
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Dataset;
 use crate::engine::{Context, Curvature, Engine, EnvelopeSpec, EnvelopeValues};
 use crate::network::Program;
-use crate::spline::{Demand, JetSource, Label, NetworkJets, TILE, envelopes, shuffled};
+use crate::spline::{Demand, JetSource, Label, NetworkJets, envelopes, shuffled};
 use crate::{Error, Result, Scalar, tolerance};
 
 /// A curvature and where it comes from.
@@ -128,6 +128,11 @@ impl SweepSettings {
         self.pieces.len() * self.curvatures.len() * self.seeds.len()
     }
 
+    /// The row of a number of pieces, a seed and a curvature, by their positions.
+    fn row(&self, pieces: usize, (seed, curvature): (usize, usize)) -> usize {
+        (pieces * self.curvatures.len() + curvature) * self.seeds.len() + seed
+    }
+
     /// For each seed and anchor the first number of pieces that includes it.
     fn slots(&self, anchors: usize) -> Vec<u32> {
         let mut slots = vec![u32::MAX; self.seeds.len() * anchors];
@@ -215,69 +220,74 @@ impl<E: Engine> Sweep<'_, E> {
             bytes: for_values,
         };
         let values_context = context.clone().with_memory(for_values);
-        let first = state.points;
-        let rest = self.points.select_range(first..self.points.len())?;
+        let rest = self.points.select_range(state.points..self.points.len())?;
         envelopes(&source, &rest, &spec, &slots, demand, context, |block| {
             let all = self.program.values(block.points, &values_context)?;
-            let start = first + block.range.start;
-            let parts: Vec<State> = (0..block.range.len())
-                .into_par_iter()
-                .step_by(TILE)
-                .map(|from| {
-                    let columns = from..(from + TILE).min(block.range.len());
-                    let truth: Vec<f64> = columns
-                        .clone()
-                        .flat_map(|n| self.outputs.iter().map(move |&k| (n, k)))
-                        .map(|(n, k)| all[[n, k]].f64())
-                        .collect();
-                    let labels = self.labels.as_ref().map(|l| &l[start + columns.start..start + columns.end]);
-                    self.judge(&block.envelopes, block.range.len(), columns, &truth, labels)
-                })
+            let points = block.range.len();
+            let truth: Vec<f64> = (0..points)
+                .flat_map(|n| self.outputs.iter().map(move |&k| (n, k)))
+                .map(|(n, k)| all[[n, k]].f64())
                 .collect();
-            parts.iter().for_each(|part| state.add(part));
+            let labels = self.labels.as_ref().map(|labels| &labels[state.points..state.points + points]);
+            // Each line of the table (a seed and a curvature) goes through the points in their order, from where
+            // the last chunk left its sums: they come out the same to the bit however points are chunked.
+            let lines: Vec<(usize, usize)> = (0..self.settings.seeds.len())
+                .flat_map(|family| (0..self.settings.curvatures.len()).map(move |variant| (family, variant)))
+                .collect();
+            let sums: Vec<Vec<Sums>> = lines
+                .par_iter()
+                .map(|&line| self.judge(&block.envelopes, line, &truth, labels, &state.rows))
+                .collect();
+            for (&line, sums) in lines.iter().zip(sums) {
+                for (slot, sums) in sums.into_iter().enumerate() {
+                    state.rows[self.settings.row(slot, line)] = sums;
+                }
+            }
+            for g in &truth {
+                state.outputs[0] += g;
+                state.outputs[1] += g * g;
+            }
+            state.points += points;
             visit(&state)
         })?;
         Ok(state)
     }
 
-    /// Sums over a few points; `truth [n, K]`.
+    /// The sums of one seed and curvature, for each number of pieces, with a chunk of points added; `truth [n, K]`.
     fn judge(
         &self,
         envelopes: &EnvelopeValues<E::Scalar>,
-        count: usize,
-        columns: std::ops::Range<usize>,
+        (family, variant): (usize, usize),
         truth: &[f64],
         labels: Option<&[u32]>,
-    ) -> State {
-        let SweepSettings { pieces, curvatures, seeds, certificate } = &self.settings;
-        let (outputs, points) = (self.outputs.len(), columns.len());
+        before: &[Sums],
+    ) -> Vec<Sums> {
+        let SweepSettings { pieces, curvatures, certificate, .. } = &self.settings;
+        let (outputs, points) = (self.outputs.len(), truth.len() / self.outputs.len());
         let variants = curvatures.len() + usize::from(certificate.is_some());
-        let mut rows = vec![Sums::default(); self.settings.rows()];
-        for family in 0..seeds.len() {
-            // The envelopes of the slots so far, [C, n, K].
-            let mut best = vec![[f64::MIN, f64::MAX]; variants * points * outputs];
-            for slot in 0..pieces.len() {
+        let certified = if certificate.is_some() { variants - 1 } else { variant };
+        // The envelopes [n, K] of the slots so far, for the spline and for its certificate.
+        let mut best =
+            [variant, certified].map(|variant| (variant, vec![[f64::MIN, f64::MAX]; points * outputs]));
+        let mut sums = Vec::with_capacity(pieces.len());
+        for slot in 0..pieces.len() {
+            for (variant, best) in &mut best {
+                let row = ((family * variants + *variant) * pieces.len() + slot) * outputs;
                 for (i, [low, high]) in best.iter_mut().enumerate() {
-                    let (variant, n, k) = (i / outputs / points, i / outputs % points, i % outputs);
-                    let row = ((family * variants + variant) * pieces.len() + slot) * outputs + k;
-                    let at = row * count + columns.start + n;
+                    let at = (row + i % outputs) * points + i / outputs;
                     *low = low.max(envelopes.lower[at].f64());
                     *high = high.min(envelopes.upper[at].f64());
                 }
-                for variant in 0..curvatures.len() {
-                    let row = &mut rows[(slot * curvatures.len() + variant) * seeds.len() + family];
-                    let certified = if certificate.is_some() { variants - 1 } else { variant };
-                    let of = |variant: usize, n: usize| &best[(variant * points + n) * outputs..][..outputs];
-                    for n in 0..points {
-                        let label = labels.map(|labels| labels[n]);
-                        let truth = &truth[n * outputs..(n + 1) * outputs];
-                        row.take(&self.outputs, of(variant, n), of(certified, n), truth, label);
-                    }
-                }
             }
+            let mut row = before[self.settings.row(slot, (family, variant))];
+            let [(_, spline), (_, certificate)] = &best;
+            let rows = spline.chunks_exact(outputs).zip(certificate.chunks_exact(outputs));
+            for (n, ((spline, certificate), truth)) in rows.zip(truth.chunks_exact(outputs)).enumerate() {
+                row.take(&self.outputs, spline, certificate, truth, labels.map(|labels| labels[n]));
+            }
+            sums.push(row);
         }
-        let sums = truth.iter().fold([0.0, 0.0], |[sum, squares], g| [sum + g, squares + g * g]);
-        State { points, outputs: sums, rows }
+        sums
     }
 }
 
@@ -308,21 +318,5 @@ impl Sums {
         let best = largest(&spline);
         self.agree += usize::from(best == largest(&|k| truth[k]));
         self.correct += usize::from(label.is_some_and(|label| outputs[best] == label as usize));
-    }
-}
-
-impl State {
-    fn add(&mut self, other: &Self) {
-        self.points += other.points;
-        self.outputs = [self.outputs[0] + other.outputs[0], self.outputs[1] + other.outputs[1]];
-        for (sums, other) in self.rows.iter_mut().zip(&other.rows) {
-            sums.squared += other.squared;
-            sums.absolute += other.absolute;
-            sums.largest = sums.largest.max(other.largest);
-            sums.agree += other.agree;
-            sums.correct += other.correct;
-            sums.width += other.width;
-            sums.violated += other.violated;
-        }
     }
 }

@@ -32,7 +32,6 @@ pub use file::{Header, Provenance, SplineFile, save};
 pub(crate) use jets::check_rows;
 pub use jets::{JetSource, NetworkJets};
 pub use selection::{Selection, shuffled};
-pub(crate) use stream::TILE;
 pub use stream::{Demand, PointBlock, envelopes};
 
 /// Where a certificate's curvature comes from.

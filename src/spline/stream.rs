@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 
 use crate::Result;
 use crate::data::Dataset;
-use crate::engine::plan::{Chunks, EnvelopeDemand, EnvelopePlan};
+use crate::engine::plan::{EnvelopeDemand, EnvelopePlan};
 use crate::engine::{Context, Engine, EnvelopeSpec, EnvelopeValues, JetsOf};
 
 use super::JetSource;
@@ -79,10 +79,6 @@ pub fn envelopes<E: Engine, J: JetSource<E> + ?Sized>(
     Ok(())
 }
 
-/// Rows of points that statistics are summed over before they are added up: a chunk holds a whole number of
-/// them, so that the sums are the same to the bit however memory cuts the points.
-pub(crate) const TILE: usize = 256;
-
 fn plan<E: Engine, J: JetSource<E> + ?Sized>(
     source: &J,
     points: usize,
@@ -104,8 +100,5 @@ fn plan<E: Engine, J: JetSource<E> + ?Sized>(
         bytes_to_make_jet: source.bytes_to_make() + (dimension * scalar) as u64,
         scratch: source.scratch_bytes() + demand.bytes,
     };
-    let plan = demand.plan(budget)?;
-    let size = plan.points.size();
-    let aligned = if size > TILE { size / TILE * TILE } else { size };
-    Ok(EnvelopePlan { points: Chunks::new(points, aligned), ..plan })
+    demand.plan(budget)
 }
