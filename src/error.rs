@@ -73,7 +73,7 @@ pub enum Error {
     },
 
     /// The memory budget is too small for the smallest possible chunk.
-    #[error("{what} needs at least {} of memory, the budget is {}: raise --memory", mebibytes(*needed), mebibytes(*budget))]
+    #[error("{what} needs at least {} of memory, the budget is {}: raise --memory", size(*needed), size(*budget))]
     Memory {
         /// What was being planned.
         what: String,
@@ -116,9 +116,13 @@ impl Error {
     }
 }
 
-/// Bytes as MiB, rounded up, for messages.
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
+/// Bytes for messages: in MiB where those are exact or many, else in KiB; rounded up.
+fn size(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 20) || bytes >= 100 << 20 {
+        format!("{} MiB", bytes.div_ceil(1 << 20))
+    } else {
+        format!("{} KiB", bytes.div_ceil(1 << 10))
+    }
 }
 
 fn unsupported(operators: &[UnsupportedOperator]) -> String {

@@ -511,7 +511,7 @@ mod interrupted {
     /// A sweep of many chunks that takes seconds.
     const LONG: &str = "sweep digits_cnn.onnx --data digits.npz --labels digits.npz --scale 0.0625 \
                         --anchors 0..1400 --points 0..1797 --seeds 40 --curvature 1,2,3,4,5,6,7,8 \
-                        --pieces 10,100,1000 --memory 32MiB -o sweep";
+                        --pieces 10,100,1000 --memory 80MiB -o sweep";
 
     fn signal(child: &std::process::Child, name: &str) {
         let status =
@@ -587,6 +587,18 @@ mod interrupted {
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).starts_with("error: 'sweep/checkpoint.json' belongs to"));
         assert_eq!(place.read("sweep/rows.json"), whole.read("sweep/rows.json"));
+    }
+
+    #[test]
+    fn a_chunk_of_many_rows_is_interrupted_soon() {
+        let place = Place::with(&["digits_cnn.onnx", "digits.npz"]);
+        let many = LONG.replace("--seeds 40", "--seeds 400").replace("--memory 80MiB", "--memory 2GiB");
+        let start = Instant::now();
+        // Nothing shows from outside that the first chunk has begun.
+        let begun = || start.elapsed() > Duration::from_secs(2);
+        let (code, said, took) = stop(&place, &many, "INT", begun);
+        assert_eq!((code, said.as_str()), (Some(1), "error: interrupted\n"));
+        assert!(took < Duration::from_secs(2), "it took {took:?} to stop");
     }
 
     /// Data with so many rows that a fit takes seconds.

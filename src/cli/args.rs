@@ -109,7 +109,7 @@ pub(super) struct Reading {
     pub key: Option<String>,
 
     /// Factor for every value, such as 0.00392 for pixels
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub scale: Option<f64>,
 
     /// Subtracted after scaling: one number, or one for each channel
@@ -117,7 +117,7 @@ pub(super) struct Reading {
     pub mean: Option<Vec<f64>>,
 
     /// Divided by after that: one number, or one for each channel
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true)]
     pub std: Option<Vec<f64>>,
 }
 
@@ -155,7 +155,7 @@ pub(super) struct Curving {
     pub curvature_points: Option<Range<usize>>,
 
     /// Curvature of the error bars: a number, or secant [default: that of the spline]
-    #[arg(long, value_name = "C", value_parser = curvature)]
+    #[arg(long, value_name = "C", value_parser = curvature, allow_negative_numbers = true)]
     pub certificate: Option<CurvatureChoice>,
 }
 
@@ -177,11 +177,11 @@ pub(super) struct Fit {
     pub take: Option<Range<usize>>,
 
     /// Number of pieces of each half, a random subset of the anchors, or all
-    #[arg(long, default_value = "all", value_parser = pieces)]
+    #[arg(long, default_value = "all", value_parser = pieces, allow_negative_numbers = true)]
     pub pieces: Pieces,
 
     /// Curvature: a number, or secant (the smallest for which the bounds hold over tested pairs)
-    #[arg(long, value_name = "C", default_value = "secant", value_parser = curvature)]
+    #[arg(long, value_name = "C", default_value = "secant", value_parser = curvature, allow_negative_numbers = true)]
     pub curvature: CurvatureChoice,
 
     #[command(flatten)]
@@ -239,11 +239,11 @@ pub(super) struct Sweep {
     pub points_data: Option<PathBuf>,
 
     /// Numbers of pieces, such as 100,1000,all
-    #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',', value_parser = pieces)]
+    #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',', value_parser = pieces, allow_negative_numbers = true)]
     pub pieces: Vec<Pieces>,
 
     /// Curvatures: numbers, and secant
-    #[arg(long, value_name = "LIST", default_value = "secant", value_delimiter = ',', value_parser = curvature)]
+    #[arg(long, value_name = "LIST", default_value = "secant", value_delimiter = ',', value_parser = curvature, allow_negative_numbers = true)]
     pub curvature: Vec<CurvatureChoice>,
 
     #[command(flatten)]

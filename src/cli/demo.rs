@@ -31,6 +31,7 @@ const ESTIMATE: std::ops::Range<usize> = 1200..1400;
 const POINTS: std::ops::Range<usize> = 1400..1797;
 
 pub(super) fn demo(session: &Session) -> Result<()> {
+    session.check_device()?;
     let folder = PathBuf::from("fenchel-demo");
     std::fs::create_dir_all(&folder).map_err(Error::io("create folder", &folder))?;
     let digits = folder.join("digits.npz");
@@ -43,7 +44,7 @@ pub(super) fn demo(session: &Session) -> Result<()> {
         let done = session.on_engine("f32", Demonstration { session, model: &model, digits: &digits })?;
         let Done { rows, summary, device, seconds } = done;
         let results = folder.join(name.trim_end_matches(".onnx"));
-        Folder::create(&results)?.finish(&rows, &format!("{name}: spline error on 397 test digits"))?;
+        Folder::at(&results)?.finish(&rows, &format!("{name}: spline error on 397 test digits"))?;
         let _ = writeln!(text, "{name}: {summary}\n\n{}", report::markdown(&rows));
         let _ = writeln!(
             text,

@@ -83,9 +83,15 @@ impl Job for Eval<'_> {
             "device": engine.describe(),
         });
         session.print(&document, || {
+            let crossed = if half_width < 0.0 {
+                "the lower bounds lie above the upper ones: the curvature is too small to bound anything\n"
+            } else {
+                ""
+            };
             format!(
                 "{} points, {pieces} pieces, {} outputs, {seconds:.2} s on {}\n\
-                 mean half-width of the error bars {half_width:.4}, {:.2} standard deviations of the spline ({})\n",
+                 mean half-width of the error bars {half_width:.4}, {:.2} standard deviations of the spline ({})\n\
+                 {crossed}",
                 points.len(),
                 outputs.len(),
                 engine.describe(),

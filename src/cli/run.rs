@@ -4,16 +4,19 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::Result;
 use crate::data::{Dataset, NpyWriter, OutputFile};
 use crate::engine::Engine;
 use crate::network::{Network, check_finite};
 use crate::spline::check_rows;
+use crate::{Error, Result};
 
 use super::args;
 use super::session::{Job, Session};
 
 pub(super) fn run(session: &Session, arguments: &args::Run) -> Result<()> {
+    if arguments.output.is_some() && arguments.output == arguments.jacobian {
+        return Err(Error::Argument("outputs and Jacobians cannot share a file".to_owned()));
+    }
     let loaded = arguments.model.load()?;
     let data = arguments.data.open()?;
     session.on_engine("f32", Pass { session, arguments, network: &loaded.network, data })

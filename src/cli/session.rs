@@ -57,9 +57,14 @@ impl Session {
         Ok(Self { context, json: globals.json, precision: globals.precision, device: globals.device })
     }
 
+    /// Refuses a device that is not there, before anything is written.
+    pub(super) fn check_device(&self) -> Result<()> {
+        self.device.require_cpu()
+    }
+
     /// Runs a job in the precision asked for, or else in `default` (`"f32"` or `"f64"`).
     pub(super) fn on_engine<J: Job>(&self, default: &str, job: J) -> Result<J::Output> {
-        self.device.require_cpu()?;
+        self.check_device()?;
         match self.precision {
             Some(Precision::F64) => job.run(Cpu::<f64>::new()),
             Some(Precision::F32) => job.run(Cpu::<f32>::new()),

@@ -100,15 +100,21 @@ impl Job for Measure<'_> {
             .collect();
         pieces.sort_unstable();
         pieces.dedup();
+        let mut curvatures: Vec<CurvatureChoice> = vec![];
+        for &choice in &arguments.curvature {
+            if !curvatures.contains(&choice) {
+                curvatures.push(choice);
+            }
+        }
         let settings = SweepSettings {
             pieces,
-            curvatures: arguments.curvature.iter().map(|&c| setting(c)).collect::<Result<_>>()?,
+            curvatures: curvatures.into_iter().map(&mut setting).collect::<Result<_>>()?,
             seeds: (0..arguments.seeds).map(|i| context.seed().wrapping_add(i)).collect(),
             certificate: arguments.curving.certificate.map(setting).transpose()?,
         };
         settings.check(anchors.len())?;
 
-        let folder = Folder::create(&arguments.output)?;
+        let folder = Folder::at(&arguments.output)?;
         let identity = Identity {
             model: loaded.model.fingerprint.clone(),
             cut: [arguments.model.from.clone(), arguments.model.node.clone()],
@@ -165,9 +171,16 @@ fn labels(path: &Path, rows: usize, points: &std::ops::Range<usize>) -> Result<V
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).map_err(Error::io("create folder", path))?;
+    /// The folder of this name, which is made once there is something to put in.
+    pub(super) fn at(path: &Path) -> Result<Self> {
+        if path.exists() && !path.is_dir() {
+            return Err(Error::file(path, "is no folder; a sweep needs one for its results"));
+        }
         Ok(Self(path.to_path_buf()))
+    }
+
+    fn make(&self) -> Result<()> {
+        fs::create_dir_all(&self.0).map_err(Error::io("create folder", &self.0))
     }
 
     /// The state of the same sweep, from its beginning where there is none.
@@ -190,6 +203,17 @@ impl Folder {
     }
 
     fn store(&self, checkpoint: &Checkpoint, rows: &[Row]) -> Result<()> {
+        self.make()?;
+        // What an older sweep left would contradict the rows that are being written.
+        for name in ["rows.json", "sweep.svg"] {
+            let path = self.0.join(name);
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path)(e));
+                }
+                _ => {}
+            }
+        }
         let path = self.0.join("checkpoint.json");
         let text = serde_json::to_vec(checkpoint).map_err(|e| Error::file(&path, e.to_string()))?;
         write_whole(&path, &text)?;
@@ -198,6 +222,7 @@ impl Folder {
 
     /// Writes the finished table and its picture.
     pub(super) fn finish(&self, rows: &[Row], title: &str) -> Result<()> {
+        self.make()?;
         let path = self.0.join("rows.json");
         let document = serde_json::json!({ "rows": rows });
         let text = serde_json::to_vec_pretty(&document).map_err(|e| Error::file(&path, e.to_string()))?;

@@ -86,8 +86,11 @@ impl OutputFile {
             }
             Target::Copy(mut into) => {
                 file.rewind()?;
-                io::copy(&mut file, &mut into)?;
-                into.flush()
+                match io::copy(&mut file, &mut into).and_then(|_| into.flush()) {
+                    // Whoever reads from the other end has read enough.
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                    result => result,
+                }
             }
         });
         committed.map_err(Error::io("write", &path))

@@ -17,14 +17,21 @@ impl Chunks {
         Self { total, size: size.clamp(1, total.max(1)) }
     }
 
-    /// As many items at a time as `bytes_per_item` and a budget allow, at most `most`.
+    /// As many items at a time as `bytes_per_item` and a budget allow beside `fixed` bytes, at most `most`.
     ///
     /// # Errors
     /// [`Error::Memory`] where not even one item fits; `what` names the job.
-    pub fn within(what: &str, total: usize, bytes_per_item: u64, budget: u64, most: usize) -> Result<Self> {
-        let fit = budget / bytes_per_item.max(1);
+    pub fn within(
+        what: &str,
+        total: usize,
+        bytes_per_item: u64,
+        fixed: u64,
+        budget: u64,
+        most: usize,
+    ) -> Result<Self> {
+        let fit = budget.saturating_sub(fixed) / bytes_per_item.max(1);
         if fit == 0 && total > 0 {
-            return Err(Error::Memory { what: what.to_owned(), needed: bytes_per_item, budget });
+            return Err(Error::Memory { what: what.to_owned(), needed: fixed + bytes_per_item, budget });
         }
         Ok(Self::new(total, usize::try_from(fit).unwrap_or(usize::MAX).min(most)))
     }
@@ -61,6 +68,8 @@ pub struct EnvelopeDemand {
     pub bytes_to_make_jet: u64,
     /// Bytes of scratch, whatever the chunks.
     pub scratch: u64,
+    /// Operations for one pair of point and anchor.
+    pub flops_per_pair: u64,
 }
 
 /// How points and anchors are streamed: for each chunk of points, all chunks of anchors.
@@ -74,13 +83,16 @@ pub struct EnvelopePlan {
     pub keep_jets: bool,
 }
 
-/// Points are taken this many at a time where memory allows: a lost run loses at most the work on so many, and
-/// the anchors' share of a chunk's cost (packing, and reading jets) is below a hundredth from there on.
+/// Points are taken this many at a time where memory and patience allow: the anchors' share of a chunk's cost
+/// (packing, and reading jets) is below a hundredth from there on.
 const POINTS: usize = 2048;
 
 /// Jets are made this many at a time where memory allows; more gains nothing, the products inside are large
 /// enough from some hundred rows on.
 const JETS: usize = 1024;
+
+/// The most operations between two looks at the interrupt flag: half a second at 100 GFLOP/s.
+const PATIENCE: u64 = 50_000_000_000;
 
 impl EnvelopeDemand {
     /// Chunks that stay within `budget` bytes.
@@ -102,19 +114,26 @@ impl EnvelopeDemand {
         let all_jets = chunk(self.anchors, self.bytes_per_jet);
         let comfortable = chunk(self.points.min(POINTS), self.bytes_per_point)
             + chunk(self.anchors.min(JETS), self.bytes_to_make_jet);
+        // How many of one side fit between two looks, given so many of the other.
+        let patient = |others: usize| {
+            let work = self.flops_per_pair.saturating_mul(others as u64).max(1);
+            usize::try_from(PATIENCE / work).unwrap_or(usize::MAX).max(1)
+        };
         if all_jets.saturating_add(comfortable) <= free {
+            let anchors = Chunks::new(self.anchors, JETS);
             return Ok(EnvelopePlan {
-                points: Chunks::new(self.points, POINTS),
-                anchors: Chunks::new(self.anchors, JETS),
+                points: Chunks::new(self.points, POINTS.min(patient(anchors.size()))),
+                anchors,
                 keep_jets: true,
             });
         }
         // A quarter for the jets in flight, the rest for points: making jets again costs less the fewer
         // chunks of points there are.
         let for_jets = (free / 4).min(free - self.bytes_per_point).max(jet);
-        let anchors = Chunks::within(what, self.anchors, jet, for_jets, JETS)?;
+        let anchors = Chunks::within(what, self.anchors, jet, 0, for_jets, JETS)?;
         let for_points = free - chunk(anchors.size(), jet);
-        let points = Chunks::within(what, self.points, self.bytes_per_point, for_points, usize::MAX)?;
+        let points = Chunks::within(what, self.points, self.bytes_per_point, 0, for_points, usize::MAX)?;
+        let anchors = Chunks::new(self.anchors, anchors.size().min(patient(points.size())));
         Ok(EnvelopePlan { points, anchors, keep_jets: false })
     }
 }
@@ -135,7 +154,8 @@ mod tests {
 
     #[test]
     fn too_small_a_budget_is_named() {
-        let error = Chunks::within("the test", 5, 3 << 20, 1 << 20, 9).expect_err("1 MiB is too little");
+        let error =
+            Chunks::within("the test", 5, 2 << 20, 1 << 20, 1 << 20, 9).expect_err("1 MiB is too little");
         assert_eq!(
             error.to_string(),
             "the test needs at least 3 MiB of memory, the budget is 1 MiB: raise --memory"
@@ -148,9 +168,10 @@ mod tests {
             points in 1usize..200_000, anchors in 1usize..200_000,
             bytes_per_point in 1u64..1 << 20, bytes_per_jet in 1u64..1 << 24,
             bytes_to_make_jet in 0u64..1 << 24, scratch in 0u64..1 << 26, budget in 1u64..1 << 34,
+            flops_per_pair in 1u64..1 << 30,
         ) {
             let demand = EnvelopeDemand {
-                points, anchors, bytes_per_point, bytes_per_jet, bytes_to_make_jet, scratch,
+                points, anchors, bytes_per_point, bytes_per_jet, bytes_to_make_jet, scratch, flops_per_pair,
             };
             let least = scratch + bytes_per_point + bytes_per_jet + bytes_to_make_jet;
             match demand.plan(budget) {
@@ -162,6 +183,9 @@ mod tests {
                         + jets as u64 * bytes_per_jet
                         + plan.anchors.size() as u64 * bytes_to_make_jet;
                     prop_assert!(held <= budget, "{plan:?} holds {held} of {budget}");
+                    let (p, a) = (plan.points.size() as u64, plan.anchors.size() as u64);
+                    let work = p * a * flops_per_pair;
+                    prop_assert!(work <= PATIENCE || p.min(a) == 1, "{plan:?} goes {work} without a look");
                     prop_assert_eq!(plan.points.iter().map(|r| r.len()).sum::<usize>(), points);
                     prop_assert_eq!(plan.anchors.iter().map(|r| r.len()).sum::<usize>(), anchors);
                 }

@@ -166,11 +166,7 @@ impl<E: Engine> Program<E> {
     /// [`Error::Memory`] where one sample does not fit.
     pub fn chunks(&self, samples: usize, jets_of: Option<usize>, budget: u64) -> Result<Chunks> {
         let what = if jets_of.is_some() { "the jet of one sample" } else { "the forward pass of one sample" };
-        let scratch = self.scratch_bytes();
-        let free = budget.saturating_sub(scratch);
-        let bytes = self.bytes_per_sample(jets_of);
-        let chunks = Chunks::within(what, samples, bytes, free, SAMPLES);
-        chunks.map_err(|_| Error::Memory { what: what.to_owned(), needed: bytes + scratch, budget })
+        Chunks::within(what, samples, self.bytes_per_sample(jets_of), self.scratch_bytes(), budget, SAMPLES)
     }
 
     /// Bytes that running takes, whatever the number of samples.

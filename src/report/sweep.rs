@@ -214,7 +214,8 @@ impl<E: Engine> Sweep<'_, E> {
         };
         let slots = self.settings.slots(source.anchors());
         // The network's own values at a chunk of points, in smaller pieces beside it.
-        let for_values = context.memory() / 8;
+        let least = self.program.bytes_per_sample(None) + self.program.scratch_bytes();
+        let for_values = least.max(context.memory() / 8);
         let demand = Demand {
             bytes_per_point: (self.program.outputs() * 2 * size_of::<E::Scalar>()) as u64,
             bytes: for_values,

@@ -31,19 +31,22 @@ pub fn secant<E: Engine, J: JetSource<E> + ?Sized>(
     }
     let engine = source.engine();
     let scalar = size_of::<E::Scalar>();
-    let jet = (source.dimension() * (outputs.len() + 2) + outputs.len()) * scalar;
-    // Half the budget for points: as read, uploaded and laid out; with their values and what comes out on top.
-    let point = 3 * source.dimension() * scalar + outputs.len() * 8 * scalar;
-    let what = "the secant curvature of one point";
-    let half = context.memory().saturating_sub(source.scratch_bytes()) / 2;
-    let point_chunks = Chunks::within(what, points.len(), point as u64, half, 1 << 13)?;
-    let anchors = Chunks::within(what, source.anchors(), jet as u64 + source.bytes_to_make(), half, 1 << 10)?;
+    // Half the budget for points: as read, uploaded and laid out, with their values and what comes out on top. The
+    // other half for jets, and for the network's values at the points before.
+    let jet =
+        ((source.dimension() * (outputs.len() + 2) + outputs.len()) * scalar) as u64 + source.bytes_to_make();
+    let point = ((3 * source.dimension() + outputs.len() * 8) * scalar) as u64;
+    let (what, budget, scratch) = ("a secant curvature", context.memory(), source.scratch_bytes());
+    Chunks::within(what, 1, 2 * point.max(jet), scratch, budget, 1)?;
+    let point_chunks = Chunks::within(what, points.len(), 2 * point, scratch, budget, 1 << 11)?;
+    let anchors = Chunks::within(what, source.anchors(), 2 * jet, scratch, budget, 1 << 10)?;
+    let for_values = context.clone().with_memory((budget - scratch) / 2 + scratch);
     let center = source.center()?;
     let mut largest = vec![Curvature::default(); outputs.len()];
     context.progress().start("secant curvature", (points.len() * source.anchors()) as u64);
     for range in point_chunks.iter() {
         let rows = points.rows::<E::Scalar>(range.clone())?;
-        let all = program.values(rows.view(), context)?;
+        let all = program.values(rows.view(), &for_values)?;
         let chosen = all.select(ndarray::Axis(1), outputs);
         let x = program.upload(rows.view())?;
         let mut secant = engine.secant(&x, &program.upload(chosen.view())?, &center)?;

@@ -17,6 +17,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Normalization, OutputFile};
+use crate::engine::plan::Chunks;
 use crate::engine::{Context, Curvature, Engine, Jets, JetsOf};
 use crate::{Error, Result, Scalar};
 
@@ -124,8 +125,7 @@ pub fn save<E: Engine, J: JetSource<E> + ?Sized>(
         }
     }
     let jet = ((d + k + d * k) * size_of::<E::Scalar>()) as u64 * 2 + source.bytes_to_make();
-    let free = context.memory().saturating_sub(source.scratch_bytes());
-    let blocks = crate::engine::plan::Chunks::within("one jet", m, jet, free, 1 << 10)?;
+    let blocks = Chunks::within("one jet", m, jet, source.scratch_bytes(), context.memory(), 1 << 10)?;
     context.progress().start("jets", m as u64);
     for block in blocks.iter() {
         context.check()?;

@@ -99,6 +99,9 @@ fn plan<E: Engine, J: JetSource<E> + ?Sized>(
         // The kernel centres the anchors of a block beside the jets themselves.
         bytes_to_make_jet: source.bytes_to_make() + (dimension * scalar) as u64,
         scratch: source.scratch_bytes() + demand.bytes,
+        // Products, and for each envelope of either half a score, a comparison, and where it is kept.
+        flops_per_pair: (2 * dimension * (outputs + 1) + 40 * spec.families * spec.curvatures.len() * outputs)
+            as u64,
     };
     demand.plan(budget)
 }
