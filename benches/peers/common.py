@@ -145,13 +145,15 @@ class Clock:
         return statistics.median(self.wall[name])
 
     def cells(self, name, base, times=1, gflop=None):
-        """The cells of a line below `HEAD`: of a measurement, multiplied, with ratios to `base` by repetition."""
+        """The cells of a line below `HEAD`: of a measurement, multiplied, with ratios to `base`."""
         wall, cpu = [[times * t for t in samples[name]] for samples in (self.wall, self.cpu)]
-        ratios = [[a / b for a, b in zip(own, its[base])] for own, its in ((wall, self.wall), (cpu, self.cpu))]
-        median = statistics.median(wall)
+        ratios = [a / b for a, b in zip(wall, self.wall[base])]
+        median, middle = statistics.median(wall), statistics.median(cpu)
         speed = [f"{times * gflop:.0f}", f"{times * gflop / median:.0f}"] if gflop else ["", ""]
-        ratios = [f"{statistics.median(r):.2f} ({min(r):.2f}..{max(r):.2f})" for r in ratios]
-        return [f"{median:.3g}", f"{min(wall):.3g}..{max(wall):.3g}", f"{statistics.median(cpu):.3g}", *speed, *ratios]
+        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})"
+        best = f"{min(wall) / min(self.wall[base]):.2f}"
+        times = [f"{median:.3g}", f"{min(wall):.3g}..{max(wall):.3g}", f"{middle:.3g}"]
+        return [*times, *speed, ratio, best, f"{middle / statistics.median(self.cpu[base]):.2f}"]
 
     @staticmethod
     def _cpu():
@@ -159,7 +161,8 @@ class Clock:
         return sum(u.ru_utime + u.ru_stime for u in usages)
 
 
-HEAD = ["", "wall s, median", "range", "CPU s", "GFLOP in products", "GFLOP/s", "wall / ours", "CPU / ours"]
+# Wall ratios are medians (ranges) of those within repetitions; then the ratios of the shortest walls, of median CPU.
+HEAD = ["", "wall s, median", "range", "CPU s", "GFLOP in products", "GFLOP/s", "wall / ours", "best / best", "CPU / ours"]
 
 
 class Fenchel:

@@ -58,25 +58,26 @@ def published(points, anchors, values, jacobians, c, chunk, order=None, cuts=())
     return halves
 
 
-def shared(points, anchors, values, jacobians, c, chunk, reduce=True):
-    """The same halves from K + 1 products; `reduce=False` leaves the products alone, to time them."""
+def shared(points, anchors, values, jacobians, c, chunk, products=True, reduction=True):
+    """The same halves from K + 1 products. Either part can be left out, to time the other; the result is void then."""
     rows, outputs = len(points), len(jacobians)
     halves = np.empty((2, 1, rows, outputs), jacobians.numpy().dtype)
-    tangents, distances, scores = torch.empty(3, chunk, len(anchors), dtype=points.dtype)
+    tangents, distances, scores = torch.zeros(3, chunk, len(anchors), dtype=points.dtype)
     squares = (points * points).sum(1) * (c / 2)
-    offsets = [values[:, k] - (jacobians[k] * anchors).sum(1) for k in range(outputs)]
-    norms = (anchors * anchors).sum(1) / -2
+    if products:
+        offsets = [values[:, k] - (jacobians[k] * anchors).sum(1) for k in range(outputs)]
+        norms = (anchors * anchors).sum(1) / -2
     for start in range(0, rows, chunk):
         block = slice(start, min(start + chunk, rows))
-        size = block.stop - start
-        distance = torch.addmm(norms, points[block], anchors.T, out=distances[:size])  # (|x|^2 - d^2) / 2
+        tangent, distance, score = [buffer[: block.stop - start] for buffer in (tangents, distances, scores)]
+        if products:
+            torch.addmm(norms, points[block], anchors.T, out=distance)  # (|x|^2 - d^2) / 2
         for k in range(outputs):
-            tangent = torch.addmm(offsets[k], points[block], jacobians[k].T, out=tangents[:size])
-            if reduce:
-                low = torch.add(tangent, distance, alpha=c, out=scores[:size]).amax(1)
-                halves[0, 0, block, k] = low - squares[block]
-                high = torch.sub(tangent, distance, alpha=c, out=scores[:size]).amin(1)
-                halves[1, 0, block, k] = high + squares[block]
+            if products:
+                torch.addmm(offsets[k], points[block], jacobians[k].T, out=tangent)
+            if reduction:
+                halves[0, 0, block, k] = torch.add(tangent, distance, alpha=c, out=score).amax(1) - squares[block]
+                halves[1, 0, block, k] = torch.sub(tangent, distance, alpha=c, out=score).amin(1) + squares[block]
     return halves
 
 
@@ -189,7 +190,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--chunk", type=int, default=2048, help="points of a PyTorch product")
-    parser.add_argument("--jet-chunk", type=int, default=1000, help="samples of a PyTorch Jacobian")
+    parser.add_argument("--jet-chunk", type=int, default=2000, help="samples of a PyTorch Jacobian")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with workspace() as folder, torch.no_grad():
@@ -274,10 +275,9 @@ def whole_table(case, jets):
         found[c, seed] = clock.measure("pass", lambda: peer(published, order=order, cuts=cuts))
         clock.measure(ONE, lambda: case.sweep([c]))
         clock.measure("shared", lambda: peer(shared))
-        clock.measure("products", lambda: peer(shared, reduce=False))
-        # The least that sharing everything could take: products once, a reduction for each curvature and seed.
-        row, once = [[samples[name][-1] for samples in (clock.wall, clock.cpu)] for name in ("shared", "products")]
-        clock.add("least", *(p + passes * max(r - p, 0) for r, p in zip(row, once)))
+        clock.measure("products", lambda: peer(shared, reduction=False))
+        clock.measure("reduction", lambda: peer(shared, products=False))
+    clock.sum("all shared", "products", *["reduction"] * passes)
     k = case.outputs
     published_pass = f"PyTorch published, one pass: one curvature and seed, {len(counts)} rows"
     lines = [
@@ -286,24 +286,35 @@ def whole_table(case, jets):
         (published_pass, 1, "pass", 2 * k),
         (f"PyTorch published, {size} rows: {passes} x that pass (not run)", passes, "pass", 2 * k),
         ("PyTorch shared, one row", 1, "shared", k + 1),
-        (f"PyTorch shared, {size} rows, at least: products + {passes} x (row - products) (not run)", 1, "least", k + 1),
+        (f"PyTorch shared, {size} rows: products once, {passes} x the reduction (not run)", 1, "all shared", k + 1),
+        ("PyTorch shared, products alone", 1, "products", k + 1),
+        ("PyTorch shared, reduction alone (one curvature and seed)", 1, "reduction", 0),
     ]
     print(f"### {len(curvatures)} curvatures x {seeds} seeds x {len(counts)} piece counts = {size} rows\n")
     print("PyTorch: evaluation only, its jets known. A pass gives all piece counts of its seed.\n")
     table(HEAD, [[label, *clock.cells(name, ALL, n, case.gflop(p))] for label, n, name, p in lines])
 
-    rows = []
+    rows, exact = [], case.sweep(curvatures, counts, seeds, precision="f64")
     for (c, seed), halves in sorted(found.items()):
         for pieces, theirs in zip(counts, halves.swapaxes(0, 1)):
-            theirs = statistics_of(theirs, case.truth)
             key = (c, seed, pieces)
-            (own,) = [row for row in ours if (row["curvature"], row["seed"], row["pieces"]) == key]
+            own, double = [find(rows_of, key) for rows_of in (ours, exact)]
+            theirs = statistics_of(theirs, case.truth)
             cells = [f"{c:g}", seed, pieces]
             for field in ("relative_rmse", "agreement"):
-                cells += [f"{own[field]:.7f}", f"{theirs[field]:.7f}", f"{own[field] - theirs[field]:+.0e}"]
+                cells += [f"{own[field]:.7f}", f"{theirs[field]:.7f}"]
+                cells += [f"{row[field] - double[field]:+.0e}" for row in (own, theirs)]
             rows.append(cells)
-    print("Rows that both computed, with the same subsets of anchors (ours, PyTorch published, difference):\n")
-    table(["curvature", "seed", "pieces", "relative RMSE", "PyTorch", "", "agreement", "PyTorch", ""], rows)
+    print("Rows that both computed, from the same subsets of anchors; errors against `fenchel sweep --precision f64`:\n")
+    head = [["ours", "PyTorch published", "error of ours", "of PyTorch"] for _ in range(2)]
+    head[0][0], head[1][0] = "relative RMSE, ours", "agreement, ours"
+    table(["curvature", "seed", "pieces", *head[0], *head[1]], rows)
+
+
+def find(rows, key):
+    """The row of a curvature, seed and number of pieces."""
+    (row,) = [row for row in rows if (row["curvature"], row["seed"], row["pieces"]) == key]
+    return row
 
 
 if __name__ == "__main__":

@@ -14,8 +14,13 @@ use super::args;
 use super::session::{Job, Session};
 
 pub(super) fn run(session: &Session, arguments: &args::Run) -> Result<()> {
-    if arguments.output.is_some() && arguments.output == arguments.jacobian {
-        return Err(Error::Argument("outputs and Jacobians cannot share a file".to_owned()));
+    if let Some(path) = &arguments.output
+        && arguments.output == arguments.jacobian
+    {
+        return Err(Error::Argument(format!(
+            "outputs and Jacobians cannot share the file '{}'",
+            path.display()
+        )));
     }
     let loaded = arguments.model.load()?;
     let data = arguments.data.open()?;

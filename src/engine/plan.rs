@@ -91,6 +91,10 @@ const POINTS: usize = 2048;
 /// enough from some hundred rows on.
 const JETS: usize = 1024;
 
+/// Fewer points at a time than this are refused: with so little memory each chunk of points makes all jets again,
+/// and a job that would take hours should say what it lacks instead.
+const FEW_POINTS: usize = 64;
+
 /// The most operations between two looks at the interrupt flag: half a second at 100 GFLOP/s.
 const PATIENCE: u64 = 50_000_000_000;
 
@@ -101,13 +105,15 @@ impl EnvelopeDemand {
     /// them again, so points then take what memory there is.
     ///
     /// # Errors
-    /// [`Error::Memory`] where not even one point and one anchor at a time fit.
+    /// [`Error::Memory`] where not even a few points and one anchor at a time fit.
     pub fn plan(&self, budget: u64) -> Result<EnvelopePlan> {
-        let what = "the envelope of one point and one anchor";
+        let few = self.points.min(FEW_POINTS);
+        let what = format!("the envelope of {few} points and one anchor");
         let jet = self.bytes_per_jet + self.bytes_to_make_jet;
-        let least = self.scratch + self.bytes_per_point + jet;
+        let few_points = self.bytes_per_point.saturating_mul(few as u64);
+        let least = self.scratch.saturating_add(few_points).saturating_add(jet);
         if budget < least {
-            return Err(Error::Memory { what: what.to_owned(), needed: least, budget });
+            return Err(Error::Memory { what, needed: least, budget });
         }
         let free = budget - self.scratch;
         let chunk = |count: usize, bytes: u64| bytes.saturating_mul(count as u64);
@@ -129,10 +135,10 @@ impl EnvelopeDemand {
         }
         // A quarter for the jets in flight, the rest for points: making jets again costs less the fewer
         // chunks of points there are.
-        let for_jets = (free / 4).min(free - self.bytes_per_point).max(jet);
-        let anchors = Chunks::within(what, self.anchors, jet, 0, for_jets, JETS)?;
+        let for_jets = (free / 4).min(free - few_points).max(jet);
+        let anchors = Chunks::within(&what, self.anchors, jet, 0, for_jets, JETS)?;
         let for_points = free - chunk(anchors.size(), jet);
-        let points = Chunks::within(what, self.points, self.bytes_per_point, 0, for_points, usize::MAX)?;
+        let points = Chunks::within(&what, self.points, self.bytes_per_point, 0, for_points, usize::MAX)?;
         let anchors = Chunks::new(self.anchors, anchors.size().min(patient(points.size())));
         Ok(EnvelopePlan { points, anchors, keep_jets: false })
     }
@@ -173,7 +179,8 @@ mod tests {
             let demand = EnvelopeDemand {
                 points, anchors, bytes_per_point, bytes_per_jet, bytes_to_make_jet, scratch, flops_per_pair,
             };
-            let least = scratch + bytes_per_point + bytes_per_jet + bytes_to_make_jet;
+            let few = points.min(FEW_POINTS) as u64;
+            let least = scratch + few * bytes_per_point + bytes_per_jet + bytes_to_make_jet;
             match demand.plan(budget) {
                 Err(_) => prop_assert!(budget < least),
                 Ok(plan) => {
