@@ -300,6 +300,7 @@ fn misfits_are_named_while_building() {
 fn absent_slots_are_refused_by_name() {
     let network = mlp(60, [2, 3, 1], Activation::Gelu);
     assert!(network.require("a test", Slot::VectorJacobian).is_ok());
+    assert!(network.require("a test", Slot::SecondDerivative).is_err(), "nothing computes it yet");
     let error = network.require("the partition", Slot::AffinePieces).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("the partition needs affine pieces") && text.contains("'Gemm1'"), "{text}");

@@ -305,7 +305,7 @@ def whole_table(case, jets):
                 cells += [f"{own[field]:.7f}", f"{theirs[field]:.7f}"]
                 cells += [f"{row[field] - double[field]:+.0e}" for row in (own, theirs)]
             rows.append(cells)
-    print("Rows that both computed, from the same subsets of anchors; errors against `fenchel sweep --precision f64`:\n")
+    print("Rows that both computed, from the same subsets; errors against `fenchel sweep --precision f64`:\n")
     head = [["ours", "PyTorch published", "error of ours", "of PyTorch"] for _ in range(2)]
     head[0][0], head[1][0] = "relative RMSE, ours", "agreement, ours"
     table(["curvature", "seed", "pieces", *head[0], *head[1]], rows)

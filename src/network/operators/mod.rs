@@ -164,7 +164,7 @@ pub trait Operator {
     /// Whether it has a slot.
     fn has(&self, slot: Slot) -> bool {
         match slot {
-            Slot::Forward | Slot::JacobianVector | Slot::VectorJacobian | Slot::SecondDerivative => true,
+            Slot::Forward | Slot::JacobianVector | Slot::VectorJacobian => true,
             Slot::AffinePieces => self.pieces().is_some(),
             _ => false,
         }
