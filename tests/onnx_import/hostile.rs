@@ -103,8 +103,9 @@ fn shapes_that_the_data_do_not_fill() {
     refused(&add(typed), "elements of another type");
     let pads = vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1 << 40; 4])];
     graph(13, &[1, 4, 4]).last("MaxPool", &["x"], pads).refused("up to 32768 is supported");
-    let image = graph(13, &[1, 1 << 39, 1]).last("MaxPool", &["x"], vec![ints("kernel_shape", &[1, 1])]);
-    image.refused("rows or columns");
+    let image = |rows| graph(13, &[1, rows, 1]).last("MaxPool", &["x"], vec![ints("kernel_shape", &[1, 1])]);
+    image(1 << 25).refused("rows or columns");
+    image(1 << 39).refused("has samples of shape [1, 549755813888, 1]");
 }
 
 /// A model whose weights `c [2]` lie where `entries` say.
