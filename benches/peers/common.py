@@ -152,7 +152,8 @@ class Clock:
         speed = [f"{times * gflop:.0f}", f"{times * gflop / median:.0f}"] if gflop else ["", ""]
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})"
         best = f"{min(wall) / min(self.wall[base]):.2f}"
-        seconds = [f"{median:.3g}", f"{min(wall):.3g}..{max(wall):.3g}", f"{middle:.3g}"]
+        cores = statistics.median(c / w for c, w in zip(cpu, wall))
+        seconds = [f"{median:.3g}", f"{min(wall):.3g}..{max(wall):.3g}", f"{middle:.3g}", f"{cores:.1f}"]
         return [*seconds, *speed, ratio, best, f"{middle / statistics.median(self.cpu[base]):.2f}"]
 
     @staticmethod
@@ -162,7 +163,7 @@ class Clock:
 
 
 # Wall ratios are medians (ranges) of those within repetitions; then the ratio of the shortest walls, of median CPU.
-HEAD = ["", "wall s, median", "range", "CPU s", "GFLOP in products", "GFLOP/s"]
+HEAD = ["", "wall s, median", "range", "CPU s", "cores", "GFLOP in products", "GFLOP/s"]
 HEAD += ["wall / ours", "best / best", "CPU / ours"]
 
 

@@ -14,8 +14,9 @@ shared      tangents T_i(x) = v_i + J_i (x - x_i) of an output, one product, ser
             c/2 |x|^2, which cancels: K + 1 products. (What `fenchel sweep` computes, in PyTorch.)
 
 Measurements of a repetition follow each other, and ratios are taken within repetitions: other load of the machine
-then falls on both. Processor seconds are given beside wall seconds; their quotient says how much of the machine a
-measurement had.
+then falls on both. Processor seconds are given beside wall seconds; their quotient, "cores", says how much of the
+machine a measurement had. Where that is much below the number of threads, other programs were running, and the ratios
+are not to be trusted (they came out in favour of Fenchel).
 """
 
 import argparse
