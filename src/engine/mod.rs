@@ -16,7 +16,7 @@ pub mod tensor;
 pub use context::{Cancellation, Context, Progress, Silent};
 pub use cpu::Cpu;
 pub use device::{Adapter, DeviceChoice};
-pub use kernels::{Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Jets, Window};
+pub use kernels::{Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window};
 pub use tensor::Tensor;
 
 use crate::{Result, Scalar};
@@ -68,12 +68,17 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Lays out a matrix `[k, n]` as the right operand of [`matmul`](Self::matmul).
     fn matrix(&self, values: &[Self::Scalar], k: usize, n: usize) -> Result<Self::Matrix>;
 
-    /// `x @ matrix (+ bias)` over the last axis: `[.., k] -> [.., n]`.
+    /// `(x * gate) @ matrix` over the last axis, `[N * r, .., k] -> [N * r, .., n]`, and the epilogue.
+    ///
+    /// The gate `[N, .., k]` holds one factor for each element of a sample, the same for its `r` directions (the
+    /// slopes of an activation, when cotangents go back through it); what it shuts off (factor 0) need not be
+    /// multiplied.
     fn matmul(
         &self,
         x: &TensorOf<Self>,
+        gate: Option<&TensorOf<Self>>,
         matrix: &Self::Matrix,
-        bias: Option<&TensorOf<Self>>,
+        epilogue: Epilogue<'_, Self::Buffer>,
     ) -> Result<TensorOf<Self>>;
 
     /// Lays out convolution filters `[c_out, c_in / groups, kernel_h, kernel_w]`.
@@ -85,21 +90,24 @@ pub trait Engine: Clone + Send + Sync + 'static {
         groups: usize,
     ) -> Result<Self::Filters>;
 
-    /// Convolution (cross-correlation) `[N, c_in, h, w] -> [N, c_out, h', w']`, plus a bias `[c_out]`.
+    /// Convolution (cross-correlation) `[N, c_in, h, w] -> [N, c_out, h', w']`, and the epilogue.
     fn convolve(
         &self,
         x: &TensorOf<Self>,
         filters: &Self::Filters,
-        bias: Option<&TensorOf<Self>>,
+        epilogue: Epilogue<'_, Self::Buffer>,
     ) -> Result<TensorOf<Self>>;
 
-    /// The transpose of [`convolve`](Self::convolve): `[N, c_out, h', w'] -> [N, c_in, h, w]`, with `[h, w]`
-    /// given.
+    /// The transpose of [`convolve`](Self::convolve), `[N * r, c_out, h', w'] -> [N * r, c_in, h, w]` with `[h, w]`
+    /// given, of `y * gate`, and the epilogue. The gate `[N, c_out, h', w']` is the same for the `r` directions of
+    /// a sample, as in [`matmul`](Self::matmul).
     fn convolve_transposed(
         &self,
         y: &TensorOf<Self>,
+        gate: Option<&TensorOf<Self>>,
         filters: &Self::Filters,
         size: [usize; 2],
+        epilogue: Epilogue<'_, Self::Buffer>,
     ) -> Result<TensorOf<Self>>;
 
     /// Largest value in each window of `[N, c, h, w]`, and its flat position within `h * w` (the first in

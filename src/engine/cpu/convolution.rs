@@ -4,11 +4,11 @@
 
 use rayon::prelude::*;
 
-use crate::engine::kernels::Window;
+use crate::engine::kernels::{Epilogue, Window};
 use crate::{Result, Scalar};
 
-use super::CpuTensor;
-use super::matmul::{View, product};
+use super::matmul::{View, activated, gated, product};
+use super::{CpuBuffer, CpuTensor};
 
 /// Filters `[c_out, c_in / groups, kernel_h, kernel_w]`: row-major they are the left operand already.
 #[derive(Debug)]
@@ -84,8 +84,9 @@ impl Patches {
 pub(super) fn convolve<S: Scalar>(
     x: &CpuTensor<S>,
     filters: &CpuFilters<S>,
-    bias: Option<&CpuTensor<S>>,
+    epilogue: Epilogue<'_, CpuBuffer<S>>,
 ) -> Result<CpuTensor<S>> {
+    let bias = epilogue.bias;
     let &[samples, channels, height, width] = x.shape() else { unreachable!("images have four axes") };
     let output = filters.window.output([height, width])?;
     let patches =
@@ -114,14 +115,20 @@ pub(super) fn convolve<S: Scalar>(
             product(weights, View::new(right, weights.columns, positions), y, bias.is_some());
         }
     });
-    Ok(CpuTensor::of([samples, filters.outputs, output[0], output[1]], values))
+    Ok(activated(
+        CpuTensor::of([samples, filters.outputs, output[0], output[1]], values),
+        epilogue.activation,
+    ))
 }
 
 pub(super) fn convolve_transposed<S: Scalar>(
     y: &CpuTensor<S>,
+    gate: Option<&CpuTensor<S>>,
     filters: &CpuFilters<S>,
     size: [usize; 2],
+    epilogue: Epilogue<'_, CpuBuffer<S>>,
 ) -> CpuTensor<S> {
+    let y = &gated(y, gate);
     let &[samples, _, out_height, out_width] = y.shape() else { unreachable!("images have four axes") };
     let patches = Patches {
         window: filters.window,
@@ -147,8 +154,13 @@ pub(super) fn convolve_transposed<S: Scalar>(
                 patches.for_each(|from, to| x[to] += scratch[from]);
             }
         }
+        if let Some(bias) = epilogue.bias {
+            for (x, &bias) in x.chunks_exact_mut(size[0] * size[1]).zip(bias.values()) {
+                x.iter_mut().for_each(|x| *x += bias);
+            }
+        }
     });
-    CpuTensor::of([samples, channels, size[0], size[1]], values)
+    activated(CpuTensor::of([samples, channels, size[0], size[1]], values), epilogue.activation)
 }
 
 #[cfg(test)]
@@ -217,7 +229,8 @@ mod tests {
                 groups,
             );
             let bias = random(3, &[8]);
-            let y = convolve(&x, &filters, Some(&bias)).expect("the window fits");
+            let y = convolve(&x, &filters, Epilogue { bias: Some(&bias), activation: None })
+                .expect("the window fits");
             let positions = y.len() / 24;
             let reference = reference(&x, &w, window, groups);
             let reference = reference.iter().enumerate().map(|(i, v)| v + bias.values()[i / positions % 8]);
@@ -233,9 +246,9 @@ mod tests {
             let w = random(5, &[6 * groups, 4 / groups, window.kernel[0], window.kernel[1]]);
             let shape = [6 * groups, 4 / groups, window.kernel[0], window.kernel[1]];
             let filters = CpuFilters::new(w.values(), shape, window, groups);
-            let y = convolve(&x, &filters, None).expect("the window fits");
+            let y = convolve(&x, &filters, Epilogue::NONE).expect("the window fits");
             let cotangent = random(6, y.shape());
-            let back = convolve_transposed(&cotangent, &filters, [7, 9]);
+            let back = convolve_transposed(&cotangent, None, &filters, [7, 9], Epilogue::NONE);
             let dot = |a: &CpuTensor<f64>, b: &CpuTensor<f64>| -> f64 {
                 a.values().iter().zip(b.values().iter()).map(|(a, b)| a * b).sum()
             };
@@ -251,7 +264,8 @@ mod tests {
         let x: Vec<f32> = (0..3 * 5 * 32).map(|i| tile.values()[i / 32 * 4 + i % 4] as f32).collect();
         let w: Vec<f32> = random(8, &[5, 3, 3, 3]).values().iter().map(|&v| v as f32).collect();
         let filters = CpuFilters::new(&w, [5, 3, 3, 3], Window::new([3, 3]), 1);
-        let y = convolve(&CpuTensor::of([1, 3, 5, 32], x), &filters, None).expect("the window fits");
+        let y =
+            convolve(&CpuTensor::of([1, 3, 5, 32], x), &filters, Epilogue::NONE).expect("the window fits");
         let row = 30;
         assert!(y.values().iter().enumerate().all(|(i, &v)| i % row < 4 || v == y.values()[i - 4]));
     }

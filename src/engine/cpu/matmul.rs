@@ -4,7 +4,10 @@ use rayon::prelude::*;
 
 use crate::Scalar;
 
-use super::CpuTensor;
+use crate::engine::kernels::{Activation, Epilogue};
+
+use super::activation::activate;
+use super::{CpuBuffer, CpuTensor};
 
 /// Rows of the left operand that one task takes: large enough that packing the right operand (once for each
 /// task) is below a hundredth of the work, small enough to fill the threads.
@@ -32,9 +35,12 @@ impl<S: Scalar> CpuMatrix<S> {
 
 pub(super) fn matmul<S: Scalar>(
     x: &CpuTensor<S>,
+    gate: Option<&CpuTensor<S>>,
     matrix: &CpuMatrix<S>,
-    bias: Option<&CpuTensor<S>>,
+    epilogue: Epilogue<'_, CpuBuffer<S>>,
 ) -> CpuTensor<S> {
+    let x = &gated(x, gate);
+    let bias = epilogue.bias;
     let &CpuMatrix { ref values, k, n } = matrix;
     let rows = x.len() / k;
     let mut result = vec![S::zero(); rows * n];
@@ -49,7 +55,25 @@ pub(super) fn matmul<S: Scalar>(
     if let Some(last) = shape.last_mut() {
         *last = n;
     }
-    CpuTensor::of(shape, result)
+    activated(CpuTensor::of(shape, result), epilogue.activation)
+}
+
+/// `x [N * r, ..] * gate [N, ..]`, the same for the `r` directions of a sample.
+pub(super) fn gated<S: Scalar>(x: &CpuTensor<S>, gate: Option<&CpuTensor<S>>) -> CpuTensor<S> {
+    let Some(gate) = gate else { return x.clone() };
+    let sample = gate.len() / gate.rows().max(1);
+    let repeats = x.rows() / gate.rows().max(1);
+    let rows = x.values().chunks(sample).enumerate();
+    let values = rows.flat_map(|(row, x)| {
+        let gate = &gate.values()[row / repeats * sample..][..sample];
+        x.iter().zip(gate).map(|(&x, &gate)| x * gate)
+    });
+    CpuTensor::of(x.shape(), values.collect())
+}
+
+/// The activation of an epilogue.
+pub(super) fn activated<S: Scalar>(y: CpuTensor<S>, activation: Option<Activation>) -> CpuTensor<S> {
+    activation.map_or_else(|| y.clone(), |activation| activate(activation, 0, &y))
 }
 
 /// A matrix inside a slice.
@@ -190,12 +214,17 @@ mod tests {
             let rows = 150;
             let (a, b) = (random(3, rows * k), random(4, k * n));
             let matrix = CpuMatrix::new(&b, k, n);
-            let whole = matmul(&CpuTensor::of([rows, k], a.clone()), &matrix, None);
+            let whole = matmul(&CpuTensor::of([rows, k], a.clone()), None, &matrix, Epilogue::NONE);
             for chunk in [1, 2, 7, 64, 131] {
                 let parts: Vec<f32> = a
                     .chunks(chunk * k)
                     .flat_map(|a| {
-                        let part = matmul(&CpuTensor::of([a.len() / k, k], a.to_vec()), &matrix, None);
+                        let part = matmul(
+                            &CpuTensor::of([a.len() / k, k], a.to_vec()),
+                            None,
+                            &matrix,
+                            Epilogue::NONE,
+                        );
                         part.values().to_vec()
                     })
                     .collect();

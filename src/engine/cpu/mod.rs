@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use crate::{Error, Result, Scalar};
 
-use super::kernels::{Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Jets, Window};
+use super::kernels::{
+    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window,
+};
 use super::{Engine, Tensor};
 
 pub use convolution::CpuFilters;
@@ -104,10 +106,11 @@ impl<S: Scalar> Engine for Cpu<S> {
     fn matmul(
         &self,
         x: &CpuTensor<S>,
+        gate: Option<&CpuTensor<S>>,
         matrix: &CpuMatrix<S>,
-        bias: Option<&CpuTensor<S>>,
+        epilogue: Epilogue<'_, CpuBuffer<S>>,
     ) -> Result<CpuTensor<S>> {
-        Ok(matmul::matmul(x, matrix, bias))
+        Ok(matmul::matmul(x, gate, matrix, epilogue))
     }
 
     fn filters(
@@ -124,18 +127,20 @@ impl<S: Scalar> Engine for Cpu<S> {
         &self,
         x: &CpuTensor<S>,
         filters: &CpuFilters<S>,
-        bias: Option<&CpuTensor<S>>,
+        epilogue: Epilogue<'_, CpuBuffer<S>>,
     ) -> Result<CpuTensor<S>> {
-        convolution::convolve(x, filters, bias)
+        convolution::convolve(x, filters, epilogue)
     }
 
     fn convolve_transposed(
         &self,
         y: &CpuTensor<S>,
+        gate: Option<&CpuTensor<S>>,
         filters: &CpuFilters<S>,
         size: [usize; 2],
+        epilogue: Epilogue<'_, CpuBuffer<S>>,
     ) -> Result<CpuTensor<S>> {
-        Ok(convolution::convolve_transposed(y, filters, size))
+        Ok(convolution::convolve_transposed(y, gate, filters, size, epilogue))
     }
 
     fn max_pool(&self, x: &CpuTensor<S>, window: Window) -> Result<(CpuTensor<S>, CpuIndices)> {

@@ -1,6 +1,6 @@
 //! Convolutions of images.
 
-use crate::engine::{Engine, IndicesOf, TensorOf, Window};
+use crate::engine::{Engine, Epilogue, IndicesOf, TensorOf, Window};
 use crate::network::Constant;
 use crate::{Error, Result};
 
@@ -113,14 +113,17 @@ pub(super) struct PreparedConvolution<E: Engine> {
 
 impl<E: Engine> Unary<E> for PreparedConvolution<E> {
     fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        Ok((engine.convolve(x, &self.filters, self.bias.as_ref())?, None))
+        Ok((
+            engine.convolve(x, &self.filters, Epilogue { bias: self.bias.as_ref(), activation: None })?,
+            None,
+        ))
     }
 
     fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        engine.convolve(tangent, &self.filters, None)
+        engine.convolve(tangent, &self.filters, Epilogue::NONE)
     }
 
     fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        engine.convolve_transposed(cotangent, &self.filters, self.size)
+        engine.convolve_transposed(cotangent, None, &self.filters, self.size, Epilogue::NONE)
     }
 }

@@ -1,6 +1,6 @@
 //! Dense layers: Gemm, and MatMul with a constant.
 
-use crate::engine::{Engine, IndicesOf, TensorOf};
+use crate::engine::{Engine, Epilogue, IndicesOf, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result};
 
@@ -90,14 +90,17 @@ pub(super) struct PreparedDense<E: Engine> {
 
 impl<E: Engine> Unary<E> for PreparedDense<E> {
     fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        Ok((engine.matmul(x, &self.weights, self.bias.as_ref())?, None))
+        Ok((
+            engine.matmul(x, None, &self.weights, Epilogue { bias: self.bias.as_ref(), activation: None })?,
+            None,
+        ))
     }
 
     fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        engine.matmul(tangent, &self.weights, None)
+        engine.matmul(tangent, None, &self.weights, Epilogue::NONE)
     }
 
     fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        engine.matmul(cotangent, &self.transposed, None)
+        engine.matmul(cotangent, None, &self.transposed, Epilogue::NONE)
     }
 }
