@@ -7,8 +7,8 @@ use common::{dense, jets, mlp, random, random_rows};
 use fenchel::Error;
 use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Engine, Window};
 use fenchel::network::operators::{
-    ArithmeticConstant, AveragePool, Branches, Concat, Convolution, GlobalAveragePool, MaxPool, Pad, Permute,
-    Reshape, ScaleShift,
+    ArithmeticConstant, AveragePool, Branches, Concat, Convolution, MaxPool, Pad, Permute, Reduce, Reshape,
+    ScaleShift,
 };
 use fenchel::network::{Builder, Constant, Network, NodeId, Op, Slot};
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
@@ -37,6 +37,10 @@ fn one(shape: &[usize], op: impl Into<Op>) -> Network {
     network(shape, |b, x| b.add("op", op, &[x]).unwrap())
 }
 
+fn global_average() -> Reduce {
+    Reduce { axes: vec![1, 2], keep: true, mean: true }
+}
+
 /// One network for each way through the table.
 fn table() -> Vec<(String, Network)> {
     let activations = [
@@ -62,9 +66,9 @@ fn table() -> Vec<(String, Network)> {
     add("depthwise convolution", one(&image, convolution(5, [4, 1, 2, 3], window, 4)));
     add("scale and shift", one(&image, ScaleShift::new(constant(6, &[4]), constant(7, &[4])).unwrap()));
     add("max-pooling", one(&image, MaxPool { window }));
-    add("average pooling", one(&image, AveragePool { window, count_padding: false }));
-    add("average pooling with padding", one(&image, AveragePool { window, count_padding: true }));
-    add("global average pooling", one(&image, GlobalAveragePool));
+    add("average pooling", one(&image, AveragePool { window, counted: [0; 4] }));
+    add("average pooling with padding", one(&image, AveragePool { window, counted: window.pads }));
+    add("global average pooling", one(&image, global_average()));
     add("permutation", one(&image, Permute { order: vec![2, 0, 1] }));
     add("padding", one(&image, Pad { before: vec![0, 1, -1], after: vec![2, 0, 1], value: 0.5 }));
     for operation in [Arithmetic::Add, Arithmetic::Sub, Arithmetic::Mul, Arithmetic::Div] {
@@ -94,7 +98,7 @@ fn table() -> Vec<(String, Network)> {
                 let positive = b.add("positive", Activation::Softplus, &[x]).unwrap();
                 let mut other = b.add("other", Activation::Sigmoid, &[x]).unwrap();
                 if small {
-                    other = b.add("pool", GlobalAveragePool, &[other]).unwrap();
+                    other = b.add("pool", global_average(), &[other]).unwrap();
                 }
                 b.add("op", Branches { operation }, &[positive, other]).unwrap()
             })

@@ -1,6 +1,6 @@
 //! What kernels are told: the parameters that every engine shares.
 
-use crate::{Error, Result};
+use crate::{Error, Result, Scalar};
 
 use super::Tensor;
 
@@ -102,6 +102,11 @@ pub enum Activation {
     GeluTanh,
     /// `x * sigmoid(x)`, also called Swish.
     Silu,
+    /// `x^exponent`
+    Power {
+        /// The exponent.
+        exponent: f64,
+    },
 }
 
 /// Elementwise arithmetic of two tensors.
@@ -115,6 +120,30 @@ pub enum Arithmetic {
     Mul,
     /// `a / b`
     Div,
+    /// The smaller one.
+    Min,
+    /// The larger one.
+    Max,
+    /// 1 where `a >= b`, else 0.
+    AtLeast,
+}
+
+impl Arithmetic {
+    /// The operation on two numbers; NaN where one is.
+    pub fn of<S: Scalar>(self, a: S, b: S) -> S {
+        match self {
+            Self::Add => a + b,
+            Self::Sub => a - b,
+            Self::Mul => a * b,
+            Self::Div => a / b,
+            // Not `min` and `max`, which hide NaN.
+            Self::Min if a <= b || a.is_nan() => a,
+            Self::Max if a >= b || a.is_nan() => a,
+            Self::Min | Self::Max => b,
+            Self::AtLeast if a >= b => S::one(),
+            Self::AtLeast => S::zero(),
+        }
+    }
 }
 
 /// What happens to a product's elements while they are at hand: `activation(product + bias)`.

@@ -81,6 +81,16 @@ pub trait Engine: Clone + Send + Sync + 'static {
         epilogue: Epilogue<'_, Self::Buffer>,
     ) -> Result<TensorOf<Self>>;
 
+    /// Products of matrices in the last two axes, `[B.., m, k] @ [B.., k, n] -> [B.., m, n]`. Both have equally many
+    /// axes, and those before the last two broadcast; `transposed` says which operands lie transposed
+    /// (`[B.., k, m]`, `[B.., n, k]`).
+    fn multiply(
+        &self,
+        a: &TensorOf<Self>,
+        b: &TensorOf<Self>,
+        transposed: [bool; 2],
+    ) -> Result<TensorOf<Self>>;
+
     /// Lays out convolution filters `[c_out, c_in / groups, kernel_h, kernel_w]`.
     fn filters(
         &self,
@@ -126,8 +136,9 @@ pub trait Engine: Clone + Send + Sync + 'static {
         size: [usize; 2],
     ) -> Result<TensorOf<Self>>;
 
-    /// Mean of each window of `[N, c, h, w]`; padding counts towards the divisor if `count_padding`.
-    fn average_pool(&self, x: &TensorOf<Self>, window: Window, count_padding: bool)
+    /// Mean of each window of `[N, c, h, w]`; of its elements in the padding, those within `counted` (top, left,
+    /// bottom, right; at most the window's) count towards the divisor.
+    fn average_pool(&self, x: &TensorOf<Self>, window: Window, counted: [usize; 4])
     -> Result<TensorOf<Self>>;
 
     /// The transpose of [`average_pool`](Self::average_pool).
@@ -135,7 +146,7 @@ pub trait Engine: Clone + Send + Sync + 'static {
         &self,
         y: &TensorOf<Self>,
         window: Window,
-        count_padding: bool,
+        counted: [usize; 4],
         size: [usize; 2],
     ) -> Result<TensorOf<Self>>;
 
@@ -153,6 +164,21 @@ pub trait Engine: Clone + Send + Sync + 'static {
 
     /// Sum over `axes` (ascending), which stay with length 1; in index order.
     fn sum(&self, x: &TensorOf<Self>, axes: &[usize]) -> Result<TensorOf<Self>>;
+
+    /// `exp(x) / sum of exp(x)` along an axis, or the logarithm of it; without overflow.
+    fn softmax(&self, x: &TensorOf<Self>, axis: usize, log: bool) -> Result<TensorOf<Self>>;
+
+    /// The elements of an axis that have these indices, in their order; an index may be there often.
+    fn select(&self, x: &TensorOf<Self>, axis: usize, indices: &[u32]) -> Result<TensorOf<Self>>;
+
+    /// The transpose of [`select`](Self::select): elements added, in order, into zeros of `length` along the axis.
+    fn select_transposed(
+        &self,
+        y: &TensorOf<Self>,
+        axis: usize,
+        indices: &[u32],
+        length: usize,
+    ) -> Result<TensorOf<Self>>;
 
     /// Axis `i` of the result is axis `order[i]` of `x`.
     fn permute(&self, x: &TensorOf<Self>, order: &[usize]) -> Result<TensorOf<Self>>;

@@ -6,8 +6,9 @@ use crate::engine::Activation;
 use crate::{Error, Result};
 
 use super::operators::{
-    ArithmeticConstant, AveragePool, Branches, Concat, Convolution, Dense, GlobalAveragePool, MaxPool, Pad,
-    Permute, Reshape, ScaleShift,
+    ArithmeticConstant, AveragePool, Branches, Concat, Convolution, ConvolutionTransposed, Dense, Expand,
+    Fixed, Interpolate, MaxPool, PRelu, Pad, Permute, Product, Reduce, ReduceMax, Reshape, ScaleShift,
+    Select, Softmax, Standardize,
 };
 use super::{Network, Node, Op};
 
@@ -147,16 +148,26 @@ macro_rules! into_op {
 
 into_op!(
     Dense,
+    Product,
     Convolution,
+    ConvolutionTransposed,
     ScaleShift,
+    Standardize,
+    Softmax,
     MaxPool,
     AveragePool,
-    GlobalAveragePool,
+    Reduce,
+    ReduceMax,
     Activation,
+    PRelu,
     ArithmeticConstant,
     Branches,
     Concat,
     Pad,
     Reshape,
-    Permute
+    Permute,
+    Expand,
+    Select,
+    Interpolate,
+    Fixed
 );

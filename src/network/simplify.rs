@@ -53,7 +53,7 @@ fn absorb(below: &Node, above: &Node) -> Result<Option<Op>> {
             let sign = match operation {
                 Arithmetic::Add => 1.0,
                 Arithmetic::Sub => -1.0,
-                Arithmetic::Mul | Arithmetic::Div => return Ok(None),
+                _ => return Ok(None),
             };
             match per_channel(constant, &below.shape, matches!(below.op, Some(Op::Dense(_)))) {
                 Some(values) => (None, values.iter().map(|v| sign * v).collect()),

@@ -88,6 +88,14 @@ pub(super) fn activate<S: Scalar>(activation: Activation, order: u8, x: &CpuTens
                 }),
             }
         }
+        Activation::Power { exponent } => {
+            let power = |x: S, e: f64| if e == 2.0 { x * x } else { x.powf(S::of(e)) };
+            match order {
+                0 => map(x, |x| power(x, exponent)),
+                1 => map(x, |x| S::of(exponent) * power(x, exponent - 1.0)),
+                _ => map(x, |x| S::of(exponent * (exponent - 1.0)) * power(x, exponent - 2.0)),
+            }
+        }
         Activation::Silu => match order {
             0 => map(x, |x| x * sigmoid(x)),
             1 => map(x, |x| sigmoid(x) + x * sigmoid_slope(x)),

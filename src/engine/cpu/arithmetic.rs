@@ -15,11 +15,15 @@ pub(super) fn arithmetic<S: Scalar>(
     a: &CpuTensor<S>,
     b: &CpuTensor<S>,
 ) -> Result<CpuTensor<S>> {
+    // Each operation a loop of its own.
     match operation {
-        Arithmetic::Add => broadcast(a, b, |a, b| a + b),
-        Arithmetic::Sub => broadcast(a, b, |a, b| a - b),
-        Arithmetic::Mul => broadcast(a, b, |a, b| a * b),
-        Arithmetic::Div => broadcast(a, b, |a, b| a / b),
+        Arithmetic::Add => broadcast(a, b, |a, b| Arithmetic::Add.of(a, b)),
+        Arithmetic::Sub => broadcast(a, b, |a, b| Arithmetic::Sub.of(a, b)),
+        Arithmetic::Mul => broadcast(a, b, |a, b| Arithmetic::Mul.of(a, b)),
+        Arithmetic::Div => broadcast(a, b, |a, b| Arithmetic::Div.of(a, b)),
+        Arithmetic::Min => broadcast(a, b, |a, b| Arithmetic::Min.of(a, b)),
+        Arithmetic::Max => broadcast(a, b, |a, b| Arithmetic::Max.of(a, b)),
+        Arithmetic::AtLeast => broadcast(a, b, |a, b| Arithmetic::AtLeast.of(a, b)),
     }
 }
 

@@ -8,10 +8,13 @@ mod convolution;
 mod envelope;
 mod layout;
 mod matmul;
+mod multiply;
 mod pairs;
 mod pooling;
 mod reduction;
 mod secant;
+mod select;
+mod softmax;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -113,6 +116,10 @@ impl<S: Scalar> Engine for Cpu<S> {
         Ok(matmul::matmul(x, gate, matrix, epilogue))
     }
 
+    fn multiply(&self, a: &CpuTensor<S>, b: &CpuTensor<S>, transposed: [bool; 2]) -> Result<CpuTensor<S>> {
+        multiply::multiply(a, b, transposed)
+    }
+
     fn filters(
         &self,
         values: &[S],
@@ -160,18 +167,18 @@ impl<S: Scalar> Engine for Cpu<S> {
         Ok(pooling::max_pool_scatter(cotangents, picked, size))
     }
 
-    fn average_pool(&self, x: &CpuTensor<S>, window: Window, count_padding: bool) -> Result<CpuTensor<S>> {
-        pooling::average_pool(x, window, count_padding)
+    fn average_pool(&self, x: &CpuTensor<S>, window: Window, counted: [usize; 4]) -> Result<CpuTensor<S>> {
+        pooling::average_pool(x, window, counted)
     }
 
     fn average_pool_transposed(
         &self,
         y: &CpuTensor<S>,
         window: Window,
-        count_padding: bool,
+        counted: [usize; 4],
         size: [usize; 2],
     ) -> Result<CpuTensor<S>> {
-        Ok(pooling::average_pool_transposed(y, window, count_padding, size))
+        Ok(pooling::average_pool_transposed(y, window, counted, size))
     }
 
     fn activate(&self, activation: Activation, order: u8, x: &CpuTensor<S>) -> Result<CpuTensor<S>> {
@@ -184,6 +191,24 @@ impl<S: Scalar> Engine for Cpu<S> {
 
     fn sum(&self, x: &CpuTensor<S>, axes: &[usize]) -> Result<CpuTensor<S>> {
         Ok(reduction::sum(x, axes))
+    }
+
+    fn softmax(&self, x: &CpuTensor<S>, axis: usize, log: bool) -> Result<CpuTensor<S>> {
+        Ok(softmax::softmax(x, axis, log))
+    }
+
+    fn select(&self, x: &CpuTensor<S>, axis: usize, indices: &[u32]) -> Result<CpuTensor<S>> {
+        Ok(select::select(x, axis, indices))
+    }
+
+    fn select_transposed(
+        &self,
+        y: &CpuTensor<S>,
+        axis: usize,
+        indices: &[u32],
+        length: usize,
+    ) -> Result<CpuTensor<S>> {
+        Ok(select::select_transposed(y, axis, indices, length))
     }
 
     fn permute(&self, x: &CpuTensor<S>, order: &[usize]) -> Result<CpuTensor<S>> {

@@ -114,21 +114,29 @@ pub(super) fn max_pool_scatter<S: Scalar>(
 }
 
 /// One over the number of elements that each window averages.
-fn shares<S: Scalar>(windows: &Windows, window: &Window, count_padding: bool) -> Vec<S> {
-    let whole = window.kernel[0] * window.kernel[1];
-    let share = |seen: usize| S::of(1.0 / (if count_padding { whole } else { seen }) as f64);
-    windows.iter().map(|positions| share(positions.count())).collect()
+fn shares<S: Scalar>(windows: &Windows, window: &Window, counted: [usize; 4]) -> Vec<S> {
+    let along = |axis: usize| -> Vec<usize> {
+        let (pad, before) = (window.pads[axis], counted[axis]);
+        let counts = |position: usize, k: usize| {
+            let at = position * window.strides[axis] + k * window.dilations[axis] + before;
+            at >= pad && at < pad + before + windows.size[axis] + counted[axis + 2]
+        };
+        let count = |position| (0..window.kernel[axis]).filter(|&k| counts(position, k)).count();
+        (0..windows.output[axis]).map(count).collect()
+    };
+    let (rows, columns) = (along(0), along(1));
+    rows.iter().flat_map(|r| columns.iter().map(move |c| S::of(1.0 / (r * c) as f64))).collect()
 }
 
 pub(super) fn average_pool<S: Scalar>(
     x: &CpuTensor<S>,
     window: Window,
-    count_padding: bool,
+    counted: [usize; 4],
 ) -> Result<CpuTensor<S>> {
     let size = image_size(x.shape());
     let output = window.output(size)?;
     let windows = Windows::new(&window, size, output);
-    let shares = shares::<S>(&windows, &window, count_padding);
+    let shares = shares::<S>(&windows, &window, counted);
     let shape = with_size(x.shape(), output);
     let mut values = vec![S::zero(); shape.iter().product()];
     values.par_chunks_mut(windows.positions()).zip(x.values().par_chunks(windows.image())).for_each(
@@ -144,11 +152,11 @@ pub(super) fn average_pool<S: Scalar>(
 pub(super) fn average_pool_transposed<S: Scalar>(
     y: &CpuTensor<S>,
     window: Window,
-    count_padding: bool,
+    counted: [usize; 4],
     size: [usize; 2],
 ) -> CpuTensor<S> {
     let windows = Windows::new(&window, size, image_size(y.shape()));
-    let shares = shares::<S>(&windows, &window, count_padding);
+    let shares = shares::<S>(&windows, &window, counted);
     let shape = with_size(y.shape(), size);
     let mut values = vec![S::zero(); shape.iter().product()];
     values.par_chunks_mut(windows.image()).zip(y.values().par_chunks(windows.positions())).for_each(
@@ -199,19 +207,19 @@ mod tests {
     #[test]
     fn averages_with_and_without_padding() {
         let window = Window::new([2, 2]).with_strides([2, 2]).with_pads([1, 0, 0, 0]);
-        let with = average_pool(&image(), window, true).expect("it fits");
+        let with = average_pool(&image(), window, window.pads).expect("it fits");
         assert_eq!(*with.values(), [1.5, 0.5, -0.75 + 1.5, 0.25]);
-        let without = average_pool(&image(), window, false).expect("it fits");
+        let without = average_pool(&image(), window, [0; 4]).expect("it fits");
         assert_eq!(*without.values(), [3.0, 1.0, 0.75, 0.25]);
     }
 
     #[test]
     fn the_transpose_of_the_average_is_the_transpose() {
         let window = Window::new([2, 3]).with_strides([1, 2]).with_pads([1, 1, 0, 1]);
-        for count_padding in [true, false] {
-            let y = average_pool(&image(), window, count_padding).expect("it fits");
+        for counted in [window.pads, [0; 4], [1, 0, 0, 1]] {
+            let y = average_pool(&image(), window, counted).expect("it fits");
             let cotangent = CpuTensor::of(y.shape(), (0..y.len()).map(|i| (i * i % 5) as f64).collect());
-            let back = average_pool_transposed(&cotangent, window, count_padding, [3, 4]);
+            let back = average_pool_transposed(&cotangent, window, counted, [3, 4]);
             let dot = |a: &CpuTensor<f64>, b: &CpuTensor<f64>| -> f64 {
                 a.values().iter().zip(b.values().iter()).map(|(a, b)| a * b).sum()
             };

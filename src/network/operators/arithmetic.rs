@@ -4,7 +4,9 @@ use crate::engine::{Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
-use super::{Kind, Operator, Pass, Prepared, Unary, batched, scale_directions};
+use super::{
+    Kind, Operator, Pass, Prepared, Unary, batched, broadcast, expand, scale_directions, unbroadcast,
+};
 
 /// `x op constant`, or `constant op x`, with broadcasting.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,40 +32,19 @@ fn name(operation: Arithmetic) -> &'static str {
         Arithmetic::Sub => "Sub",
         Arithmetic::Mul => "Mul",
         Arithmetic::Div => "Div",
+        Arithmetic::Min => "Min",
+        Arithmetic::Max => "Max",
+        Arithmetic::AtLeast => "GreaterOrEqual",
     }
 }
 
-/// Both shapes with equally many axes, and the shape they broadcast to.
-fn broadcast(a: &[usize], b: &[usize]) -> Result<[Vec<usize>; 3]> {
-    let rank = a.len().max(b.len());
-    let widen = |shape: &[usize]| [&vec![1; rank - shape.len()], shape].concat();
-    let (wide_a, wide_b) = (widen(a), widen(b));
-    let joined: Option<Vec<usize>> = wide_a
-        .iter()
-        .zip(&wide_b)
-        .map(|(&a, &b)| if a == b || b == 1 { Some(a) } else { (a == 1).then_some(b) })
-        .collect();
-    match joined {
-        Some(joined) => Ok([wide_a, wide_b, joined]),
-        None => Err(Error::Shape(format!("{a:?} and {b:?} cannot be broadcast together"))),
+fn kind(operation: Arithmetic, product_of_inputs: bool) -> Kind {
+    match operation {
+        Arithmetic::Add | Arithmetic::Sub => Kind::Affine,
+        Arithmetic::Mul | Arithmetic::Div if product_of_inputs => Kind::Smooth,
+        Arithmetic::Mul | Arithmetic::Div => Kind::Affine,
+        Arithmetic::Min | Arithmetic::Max | Arithmetic::AtLeast => Kind::PiecewiseAffine,
     }
-}
-
-/// Sums a cotangent `[N * r, joined..]` over the axes along which an input of shape `wide` was repeated, and
-/// gives it the input's own shape.
-fn unbroadcast<E: Engine>(engine: &E, t: &TensorOf<E>, wide: &[usize], own: &[usize]) -> Result<TensorOf<E>> {
-    let repeated = |&axis: &usize| wide[axis - 1] == 1 && t.shape()[axis] != 1;
-    let axes: Vec<usize> = (1..t.shape().len()).filter(repeated).collect();
-    engine.sum(t, &axes)?.reshaped(batched(t.rows(), own))
-}
-
-/// Repeats a tangent `[N * r, wide..]` to `[N * r, joined..]`.
-fn expand<E: Engine>(engine: &E, t: &TensorOf<E>, joined: &[usize]) -> Result<TensorOf<E>> {
-    if t.shape()[1..] == *joined {
-        return Ok(t.clone());
-    }
-    let zeros = vec![E::Scalar::of(0.0); joined.iter().product()];
-    engine.arithmetic(Arithmetic::Add, t, &engine.upload(&zeros, &batched(1, joined))?)
 }
 
 fn negated<E: Engine>(engine: &E, t: &TensorOf<E>) -> Result<TensorOf<E>> {
@@ -79,14 +60,9 @@ fn partials<E: Engine>(
     wanted: [bool; 2],
 ) -> Result<[Option<TensorOf<E>>; 2]> {
     let one = |t: &TensorOf<E>, value: f64| engine.upload(&[E::Scalar::of(value)], &vec![1; t.shape().len()]);
-    // A factor that is the same for all samples still has the batch as its first axis.
-    let constant = |value: f64| {
-        let shape = batched(a.rows().max(b.rows()), &vec![1; a.shape().len() - 1]);
-        engine.upload(&vec![E::Scalar::of(value); shape[0]], &shape)
-    };
     Ok(match operation {
         Arithmetic::Add => [None, None],
-        Arithmetic::Sub => [None, wanted[1].then(|| constant(-1.0)).transpose()?],
+        Arithmetic::Sub => [None, wanted[1].then(|| one(b, -1.0)).transpose()?],
         Arithmetic::Mul => [Some(b.clone()), Some(a.clone())],
         Arithmetic::Div => {
             let inverse = engine.arithmetic(Arithmetic::Div, &one(b, 1.0)?, b)?;
@@ -97,6 +73,19 @@ fn partials<E: Engine>(
             let by_b = wanted[1].then(by_b).transpose()?;
             [Some(inverse), by_b]
         }
+        // Where both are equal the first counts.
+        Arithmetic::Max | Arithmetic::Min => {
+            let first = match operation {
+                Arithmetic::Max => engine.arithmetic(Arithmetic::AtLeast, a, b)?,
+                _ => engine.arithmetic(Arithmetic::AtLeast, b, a)?,
+            };
+            let second = engine.arithmetic(Arithmetic::Sub, &one(a, 1.0)?, &first)?;
+            [Some(first), Some(second)]
+        }
+        Arithmetic::AtLeast => {
+            let none = || one(a, 0.0);
+            [Some(none()?), Some(none()?)]
+        }
     })
 }
 
@@ -106,7 +95,7 @@ impl Operator for ArithmeticConstant {
     }
 
     fn kind(&self) -> Kind {
-        if self.operation == Arithmetic::Div && self.reversed { Kind::Smooth } else { Kind::Affine }
+        kind(self.operation, self.operation == Arithmetic::Div && self.reversed)
     }
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
@@ -140,6 +129,10 @@ pub(super) struct PreparedConstant<E: Engine> {
 }
 
 impl<E: Engine> PreparedConstant<E> {
+    fn widened(&self, x: &TensorOf<E>) -> Result<TensorOf<E>> {
+        x.reshaped(batched(x.rows(), &self.wide))
+    }
+
     /// A tangent or cotangent of the wide shape times the derivative by `x`; `[N * r, ..]`.
     fn scale(&self, engine: &E, pass: &Pass<'_, E>, t: &TensorOf<E>) -> Result<TensorOf<E>> {
         match (self.operation, self.reversed) {
@@ -148,9 +141,24 @@ impl<E: Engine> PreparedConstant<E> {
             (operation @ (Arithmetic::Mul | Arithmetic::Div), false)
             | (operation @ Arithmetic::Mul, true) => engine.arithmetic(operation, t, &self.constant),
             (Arithmetic::Div, true) => {
-                let x = pass.inputs[0].reshaped(batched(pass.inputs[0].rows(), &self.wide))?;
+                let x = self.widened(pass.inputs[0])?;
                 let [_, by_x] = partials(engine, Arithmetic::Div, [&self.constant, &x], [false, true])?;
                 by_x.map_or_else(|| Ok(t.clone()), |by_x| scale_directions(engine, t, &by_x))
+            }
+            // Where both are equal the side below counts, as for activations: `max(x, 0)` is ReLU.
+            (Arithmetic::Min, _) => {
+                let x = self.widened(pass.inputs[0])?;
+                scale_directions(engine, t, &engine.arithmetic(Arithmetic::AtLeast, &self.constant, &x)?)
+            }
+            (Arithmetic::Max, _) => {
+                let x = self.widened(pass.inputs[0])?;
+                let constant = engine.arithmetic(Arithmetic::AtLeast, &self.constant, &x)?;
+                let one = engine.upload(&[E::Scalar::of(1.0)], &vec![1; x.shape().len()])?;
+                scale_directions(engine, t, &engine.arithmetic(Arithmetic::Sub, &one, &constant)?)
+            }
+            (Arithmetic::AtLeast, _) => {
+                let zero = engine.upload(&[E::Scalar::of(0.0)], &vec![1; t.shape().len()])?;
+                engine.arithmetic(Arithmetic::Mul, t, &zero)
             }
         }
     }
@@ -158,14 +166,13 @@ impl<E: Engine> PreparedConstant<E> {
 
 impl<E: Engine> Unary<E> for PreparedConstant<E> {
     fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        let x = x.reshaped(batched(x.rows(), &self.wide))?;
+        let x = self.widened(x)?;
         let (a, b) = if self.reversed { (&self.constant, &x) } else { (&x, &self.constant) };
         Ok((engine.arithmetic(self.operation, a, b)?, None))
     }
 
     fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        let tangent = tangent.reshaped(batched(tangent.rows(), &self.wide))?;
-        expand(engine, &self.scale(engine, pass, &tangent)?, &self.joined)
+        expand(engine, &self.scale(engine, pass, &self.widened(tangent)?)?, &self.joined)
     }
 
     fn vector_jacobian(
@@ -184,10 +191,7 @@ impl Operator for Branches {
     }
 
     fn kind(&self) -> Kind {
-        match self.operation {
-            Arithmetic::Add | Arithmetic::Sub => Kind::Affine,
-            Arithmetic::Mul | Arithmetic::Div => Kind::Smooth,
-        }
+        kind(self.operation, true)
     }
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
@@ -200,8 +204,8 @@ impl Branches {
     /// Both inputs with equally many axes, and the output's sample shape.
     fn widen<E: Engine>(inputs: &[&TensorOf<E>]) -> Result<([TensorOf<E>; 2], Vec<usize>)> {
         let [a, b, joined] = broadcast(&inputs[0].shape()[1..], &inputs[1].shape()[1..])?;
-        let rows = inputs[0].rows();
-        Ok(([inputs[0].reshaped(batched(rows, &a))?, inputs[1].reshaped(batched(rows, &b))?], joined))
+        let widen = |x: &TensorOf<E>, sample: &[usize]| x.reshaped(batched(x.rows(), sample));
+        Ok(([widen(inputs[0], &a)?, widen(inputs[1], &b)?], joined))
     }
 }
 

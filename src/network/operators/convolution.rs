@@ -1,10 +1,10 @@
 //! Convolutions of images.
 
-use crate::engine::{Engine, Epilogue, IndicesOf, TensorOf, Window};
+use crate::engine::{Activation, Engine, Epilogue, IndicesOf, TensorOf, Window};
 use crate::network::Constant;
 use crate::{Error, Result};
 
-use super::{Kind, Operator, Pass, Unary, upload};
+use super::{Kind, Operator, Pass, Unary, gate, scale_directions, upload};
 
 /// 2-D convolution (cross-correlation, as everywhere in this field) `[c_in, h, w] -> [c_out, h', w']`.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Convolution {
     bias: Option<Constant>,
     window: Window,
     groups: usize,
+    /// What was fused into it.
+    activation: Option<Activation>,
 }
 
 impl Convolution {
@@ -38,7 +40,7 @@ impl Convolution {
                 shape[0]
             )));
         }
-        Ok(Self { filters, bias, window, groups })
+        Ok(Self { filters, bias, window, groups, activation: None })
     }
 
     /// `[c_out, c_in / groups, kernel_h, kernel_w]`
@@ -56,6 +58,11 @@ impl Convolution {
         Self::new(filters, Some(bias), self.window, self.groups)
     }
 
+    /// The same with an activation behind it whose slope can be read from its value.
+    pub(crate) fn with_activation(&self, activation: Activation) -> Self {
+        Self { activation: Some(activation), ..self.clone() }
+    }
+
     pub(super) fn prepare<E: Engine>(&self, engine: &E, input: &[usize]) -> Result<PreparedConvolution<E>> {
         let &[a, b, c, d] = self.filters.shape() else { unreachable!("checked by new") };
         Ok(PreparedConvolution {
@@ -67,6 +74,7 @@ impl Convolution {
             )?,
             bias: upload(engine, self.bias.as_ref())?,
             size: [input[1], input[2]],
+            activation: self.activation,
         })
     }
 }
@@ -77,7 +85,7 @@ impl Operator for Convolution {
     }
 
     fn kind(&self) -> Kind {
-        Kind::Affine
+        self.activation.map_or(Kind::Affine, |activation| activation.kind())
     }
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
@@ -109,21 +117,140 @@ pub(super) struct PreparedConvolution<E: Engine> {
     filters: E::Filters,
     bias: Option<TensorOf<E>>,
     size: [usize; 2],
+    activation: Option<Activation>,
 }
 
 impl<E: Engine> Unary<E> for PreparedConvolution<E> {
     fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        Ok((
-            engine.convolve(x, &self.filters, Epilogue { bias: self.bias.as_ref(), activation: None })?,
-            None,
-        ))
+        let epilogue = Epilogue { bias: self.bias.as_ref(), activation: self.activation };
+        Ok((engine.convolve(x, &self.filters, epilogue)?, None))
+    }
+
+    fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        let tangent = engine.convolve(tangent, &self.filters, Epilogue::NONE)?;
+        match gate(engine, self.activation, pass)? {
+            Some(gate) => scale_directions(engine, &tangent, &gate),
+            None => Ok(tangent),
+        }
+    }
+
+    fn vector_jacobian(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<TensorOf<E>> {
+        let gate = gate(engine, self.activation, pass)?;
+        engine.convolve_transposed(cotangent, gate.as_ref(), &self.filters, self.size, Epilogue::NONE)
+    }
+}
+
+/// Transposed 2-D convolution `[c_in, h, w] -> [c_out, h', w']`: the transpose of a convolution from the output to
+/// the input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConvolutionTransposed {
+    filters: Constant,
+    bias: Option<Constant>,
+    window: Window,
+    groups: usize,
+    size: [usize; 2],
+}
+
+impl ConvolutionTransposed {
+    /// Filters `[c_in, c_out / groups, kernel_h, kernel_w]`, bias `[c_out]`; `window` is that of the convolution
+    /// from the output, `size` the height and width of the output.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where they do not fit together.
+    pub fn new(
+        filters: Constant,
+        bias: Option<Constant>,
+        window: Window,
+        groups: usize,
+        size: [usize; 2],
+    ) -> Result<Self> {
+        // The bias belongs to the other side of the convolution.
+        let Convolution { filters, .. } = Convolution::new(filters, None, window, groups)?;
+        let channels = filters.shape()[1] * groups;
+        if let Some(bias) = &bias
+            && bias.shape() != [channels]
+        {
+            return Err(Error::Shape(format!("a bias {:?} does not fit {channels} channels", bias.shape())));
+        }
+        Ok(Self { filters, bias, window, groups, size })
+    }
+
+    /// `[c_in, c_out / groups, kernel_h, kernel_w]`
+    pub fn filters(&self) -> &Constant {
+        &self.filters
+    }
+
+    /// `[c_out]`
+    pub fn bias(&self) -> Option<&Constant> {
+        self.bias.as_ref()
+    }
+
+    pub(super) fn prepare<E: Engine>(&self, engine: &E) -> Result<PreparedTransposed<E>> {
+        let &[a, b, c, d] = self.filters.shape() else { unreachable!("checked by new") };
+        let filters = self.filters.to::<E::Scalar>();
+        Ok(PreparedTransposed {
+            filters: engine.filters(&filters, [a, b, c, d], self.window, self.groups)?,
+            bias: upload(engine, self.bias.as_ref())?,
+            size: self.size,
+        })
+    }
+}
+
+impl Operator for ConvolutionTransposed {
+    fn name(&self) -> &'static str {
+        "ConvTranspose"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Affine
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let shape = self.filters.shape();
+        match *inputs[0] {
+            [channels, height, width]
+                if channels == shape[0] && self.window.output(self.size).ok() == Some([height, width]) =>
+            {
+                Ok(vec![shape[1] * self.groups, self.size[0], self.size[1]])
+            }
+            _ => Err(Error::Shape(format!(
+                "a transposed convolution of {} channels to {:?} does not fit samples of shape {:?}",
+                shape[0], self.size, inputs[0]
+            ))),
+        }
+    }
+
+    fn parameters(&self) -> usize {
+        self.filters.len() + self.bias.as_ref().map_or(0, Constant::len)
+    }
+
+    fn scratch(&self, inputs: &[&[usize]]) -> usize {
+        self.filters.len() / self.filters.shape()[0] * inputs[0][1..].iter().product::<usize>()
+    }
+}
+
+pub(super) struct PreparedTransposed<E: Engine> {
+    filters: E::Filters,
+    bias: Option<TensorOf<E>>,
+    size: [usize; 2],
+}
+
+impl<E: Engine> Unary<E> for PreparedTransposed<E> {
+    fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        let epilogue = Epilogue { bias: self.bias.as_ref(), activation: None };
+        Ok((engine.convolve_transposed(x, None, &self.filters, self.size, epilogue)?, None))
     }
 
     fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        engine.convolve(tangent, &self.filters, Epilogue::NONE)
+        engine.convolve_transposed(tangent, None, &self.filters, self.size, Epilogue::NONE)
     }
 
     fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        engine.convolve_transposed(cotangent, None, &self.filters, self.size, Epilogue::NONE)
+        engine.convolve(cotangent, &self.filters, Epilogue::NONE)
     }
 }

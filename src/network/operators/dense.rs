@@ -1,16 +1,20 @@
 //! Dense layers: Gemm, and MatMul with a constant.
 
-use crate::engine::{Engine, Epilogue, IndicesOf, TensorOf};
+use crate::engine::{Activation, Arithmetic, Engine, Epilogue, IndicesOf, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result};
 
-use super::{Kind, Operator, Pass, Unary, upload};
+use super::{
+    Kind, Operator, Pass, Prepared, Unary, batched, broadcast, gate, scale_directions, unbroadcast, upload,
+};
 
 /// `x W + b` over the last axis: `[.., in] -> [.., out]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dense {
     weights: Constant,
     bias: Option<Constant>,
+    /// What was fused into it.
+    activation: Option<Activation>,
 }
 
 impl Dense {
@@ -30,7 +34,7 @@ impl Dense {
         {
             return Err(Error::Shape(format!("a bias {:?} does not fit {outputs} outputs", bias.shape())));
         }
-        Ok(Self { weights, bias })
+        Ok(Self { weights, bias, activation: None })
     }
 
     /// `[in, out]`
@@ -43,6 +47,11 @@ impl Dense {
         self.bias.as_ref()
     }
 
+    /// The same with an activation behind it whose slope can be read from its value.
+    pub(crate) fn with_activation(&self, activation: Activation) -> Self {
+        Self { activation: Some(activation), ..self.clone() }
+    }
+
     pub(super) fn prepare<E: Engine>(&self, engine: &E) -> Result<PreparedDense<E>> {
         let &[inputs, outputs] = self.weights.shape() else { unreachable!("checked by new") };
         let values: Vec<E::Scalar> = self.weights.to();
@@ -51,6 +60,7 @@ impl Dense {
             weights: engine.matrix(&values, inputs, outputs)?,
             transposed: engine.matrix(&transposed, outputs, inputs)?,
             bias: upload(engine, self.bias.as_ref())?,
+            activation: self.activation,
         })
     }
 }
@@ -61,7 +71,7 @@ impl Operator for Dense {
     }
 
     fn kind(&self) -> Kind {
-        Kind::Affine
+        self.activation.map_or(Kind::Affine, |activation| activation.kind())
     }
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
@@ -86,21 +96,134 @@ pub(super) struct PreparedDense<E: Engine> {
     weights: E::Matrix,
     transposed: E::Matrix,
     bias: Option<TensorOf<E>>,
+    activation: Option<Activation>,
 }
 
 impl<E: Engine> Unary<E> for PreparedDense<E> {
     fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        Ok((
-            engine.matmul(x, None, &self.weights, Epilogue { bias: self.bias.as_ref(), activation: None })?,
-            None,
-        ))
+        let epilogue = Epilogue { bias: self.bias.as_ref(), activation: self.activation };
+        Ok((engine.matmul(x, None, &self.weights, epilogue)?, None))
     }
 
-    fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        engine.matmul(tangent, None, &self.weights, Epilogue::NONE)
+    fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        let tangent = engine.matmul(tangent, None, &self.weights, Epilogue::NONE)?;
+        match gate(engine, self.activation, pass)? {
+            Some(gate) => scale_directions(engine, &tangent, &gate),
+            None => Ok(tangent),
+        }
     }
 
-    fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        engine.matmul(cotangent, None, &self.transposed, Epilogue::NONE)
+    fn vector_jacobian(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<TensorOf<E>> {
+        let gate = gate(engine, self.activation, pass)?;
+        engine.matmul(cotangent, gate.as_ref(), &self.transposed, Epilogue::NONE)
+    }
+}
+
+/// The product of two computed matrices, `[.., m, k] x [.., k, n] -> [.., m, n]`, as in attention; the axes before
+/// them broadcast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Product;
+
+impl Product {
+    /// Sample shapes with equally many axes, and the result's.
+    fn shapes(a: &[usize], b: &[usize]) -> Result<[Vec<usize>; 3]> {
+        let misfit = || Error::Shape(format!("the matrices of {a:?} and {b:?} do not fit together"));
+        let (leading_a, &[m, k]) = a.split_last_chunk::<2>().ok_or_else(misfit)?;
+        let (leading_b, &[inner, n]) = b.split_last_chunk::<2>().ok_or_else(misfit)?;
+        let [wide_a, wide_b, joined] = broadcast(leading_a, leading_b)?;
+        if k != inner {
+            return Err(misfit());
+        }
+        Ok([[wide_a, vec![m, k]].concat(), [wide_b, vec![k, n]].concat(), [joined, vec![m, n]].concat()])
+    }
+
+    /// The inputs `[N, 1, ..]`, with an axis for directions behind the batch.
+    fn widen<E: Engine>(pass: &Pass<'_, E>) -> Result<[TensorOf<E>; 2]> {
+        let [a, b, _] = Self::shapes(&pass.inputs[0].shape()[1..], &pass.inputs[1].shape()[1..])?;
+        let widen = |x: &TensorOf<E>, sample: &[usize]| x.reshaped([&[x.rows(), 1], sample].concat());
+        Ok([widen(pass.inputs[0], &a)?, widen(pass.inputs[1], &b)?])
+    }
+
+    /// How many samples a pass holds.
+    fn samples<E: Engine>(pass: &Pass<'_, E>) -> usize {
+        pass.inputs[0].rows().max(pass.inputs[1].rows())
+    }
+}
+
+impl Operator for Product {
+    fn name(&self) -> &'static str {
+        "MatMul"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Smooth
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let [_, _, joined] = Self::shapes(inputs[0], inputs[1])?;
+        Ok(joined)
+    }
+}
+
+impl<E: Engine> Prepared<E> for Product {
+    fn forward(&self, engine: &E, inputs: &[&TensorOf<E>]) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        let [a, b, _] = Self::shapes(&inputs[0].shape()[1..], &inputs[1].shape()[1..])?;
+        let a = inputs[0].reshaped(batched(inputs[0].rows(), &a))?;
+        let b = inputs[1].reshaped(batched(inputs[1].rows(), &b))?;
+        Ok((engine.multiply(&a, &b, [false, false])?, None))
+    }
+
+    fn jacobian_vector(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        tangents: &[Option<&TensorOf<E>>],
+    ) -> Result<TensorOf<E>> {
+        let [a, b] = Self::widen(pass)?;
+        let samples = Self::samples(pass);
+        let directions = |t: &TensorOf<E>, of: &TensorOf<E>| {
+            t.reshaped([&[samples, t.rows() / samples.max(1)], &of.shape()[2..]].concat())
+        };
+        let left =
+            tangents[0].map(|t| engine.multiply(&directions(t, &a)?, &b, [false, false])).transpose()?;
+        let right =
+            tangents[1].map(|t| engine.multiply(&a, &directions(t, &b)?, [false, false])).transpose()?;
+        let sum = match (left, right) {
+            (Some(left), Some(right)) => engine.arithmetic(Arithmetic::Add, &left, &right)?,
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => unreachable!("at least one input varies"),
+        };
+        let rows = sum.shape()[0] * sum.shape()[1];
+        let sample = sum.shape()[2..].to_vec();
+        sum.reshaped(batched(rows, &sample))
+    }
+
+    fn vector_jacobian(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<TensorOf<E>>>> {
+        let [a, b] = Self::widen(pass)?;
+        let samples = Self::samples(pass);
+        let [_, _, joined] = Self::shapes(&a.shape()[2..], &b.shape()[2..])?;
+        let rows = cotangent.rows();
+        let cotangent = cotangent.reshaped([&[samples, rows / samples.max(1)], &joined[..]].concat())?;
+        let finish = |t: TensorOf<E>, i: usize| {
+            let wide = [&a, &b][i].shape()[2..].to_vec();
+            let sample = t.shape()[2..].to_vec();
+            unbroadcast(engine, &t.reshaped(batched(rows, &sample))?, &wide, &pass.inputs[i].shape()[1..])
+        };
+        let left =
+            wanted[0].then(|| finish(engine.multiply(&cotangent, &b, [false, true])?, 0)).transpose()?;
+        let right =
+            wanted[1].then(|| finish(engine.multiply(&a, &cotangent, [true, false])?, 1)).transpose()?;
+        Ok(vec![left, right])
     }
 }

@@ -3,7 +3,7 @@
 use crate::engine::{Engine, IndicesOf, TensorOf};
 use crate::{Error, Result, Scalar};
 
-use super::{Kind, Operator, Pass, Prepared, Unary, batched};
+use super::{Kind, Operator, Pass, Prepared, Unary, batched, broadcast, expand, repeated, unbroadcast};
 
 /// The same elements under another shape: Reshape, Flatten, Squeeze, Unsqueeze.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +35,13 @@ pub struct Pad {
 pub struct Concat {
     /// The axis.
     pub axis: usize,
+}
+
+/// Elements repeated along axes of length 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expand {
+    /// The shape of a sample of the output.
+    pub shape: Vec<usize>,
 }
 
 impl Operator for Reshape {
@@ -191,7 +198,9 @@ impl Operator for Concat {
 
 impl<E: Engine> Prepared<E> for Concat {
     fn forward(&self, engine: &E, inputs: &[&TensorOf<E>]) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        Ok((engine.concat(inputs, self.axis + 1)?, None))
+        let rows = inputs.iter().map(|x| x.rows()).max().unwrap_or(0);
+        let inputs = inputs.iter().map(|x| repeated(engine, x, rows)).collect::<Result<Vec<_>>>()?;
+        Ok((engine.concat(&inputs.iter().collect::<Vec<_>>(), self.axis + 1)?, None))
     }
 
     fn jacobian_vector(
@@ -200,7 +209,7 @@ impl<E: Engine> Prepared<E> for Concat {
         pass: &Pass<'_, E>,
         tangents: &[Option<&TensorOf<E>>],
     ) -> Result<TensorOf<E>> {
-        let rows = tangents.iter().flatten().next().map_or(0, |t| t.rows());
+        let rows = tangents.iter().flatten().map(|t| t.rows()).max().unwrap_or(0);
         let tangents: Vec<TensorOf<E>> = tangents
             .iter()
             .zip(&pass.inputs)
@@ -236,5 +245,54 @@ impl<E: Engine> Prepared<E> for Concat {
             start += length;
         }
         Ok(parts)
+    }
+}
+
+impl Operator for Expand {
+    fn name(&self) -> &'static str {
+        "Expand"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Affine
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let [_, _, joined] = broadcast(inputs[0], &self.shape)?;
+        if joined != self.shape {
+            return Err(Error::Shape(format!("{:?} cannot be expanded to {:?}", inputs[0], self.shape)));
+        }
+        Ok(joined)
+    }
+}
+
+impl Expand {
+    /// The shape of an input sample with as many axes as the output's.
+    fn wide(&self, sample: &[usize]) -> Vec<usize> {
+        [&vec![1; self.shape.len() - sample.len()], sample].concat()
+    }
+
+    fn apply<E: Engine>(&self, engine: &E, x: &TensorOf<E>) -> Result<TensorOf<E>> {
+        expand(engine, &x.reshaped(batched(x.rows(), &self.wide(&x.shape()[1..])))?, &self.shape)
+    }
+}
+
+impl<E: Engine> Unary<E> for Expand {
+    fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        Ok((self.apply(engine, x)?, None))
+    }
+
+    fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        self.apply(engine, tangent)
+    }
+
+    fn vector_jacobian(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<TensorOf<E>> {
+        let sample = &pass.inputs[0].shape()[1..];
+        unbroadcast(engine, cotangent, &self.wide(sample), sample)
     }
 }

@@ -9,25 +9,37 @@
 
 mod activation;
 mod arithmetic;
+mod broadcast;
 mod convolution;
 mod dense;
+mod fixed;
 mod layout;
 mod normalization;
 mod pooling;
+mod reduction;
+mod select;
+mod softmax;
 
 use std::fmt;
 
 use crate::Result;
-use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
+use crate::engine::{Activation, Engine, IndicesOf, TensorOf};
 
 use super::Constant;
 
+pub use activation::PRelu;
 pub use arithmetic::{ArithmeticConstant, Branches};
-pub use convolution::Convolution;
-pub use dense::Dense;
-pub use layout::{Concat, Pad, Permute, Reshape};
-pub use normalization::ScaleShift;
-pub use pooling::{AveragePool, GlobalAveragePool, MaxPool};
+pub use convolution::{Convolution, ConvolutionTransposed};
+pub use dense::{Dense, Product};
+pub use fixed::Fixed;
+pub use layout::{Concat, Expand, Pad, Permute, Reshape};
+pub use normalization::{ScaleShift, Standardize};
+pub use pooling::{AveragePool, MaxPool};
+pub use reduction::{Reduce, ReduceMax};
+pub use select::{Interpolate, Select};
+pub use softmax::Softmax;
+
+use broadcast::{batched, broadcast, expand, gate, repeated, scale_directions, unbroadcast};
 
 /// An operator of the table, with its parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,18 +47,30 @@ pub use pooling::{AveragePool, GlobalAveragePool, MaxPool};
 pub enum Op {
     /// `x W + b` over the last axis.
     Dense(Dense),
+    /// The product of two computed matrices.
+    Product(Product),
     /// Convolution of images.
     Convolution(Convolution),
+    /// Transposed convolution of images.
+    ConvolutionTransposed(ConvolutionTransposed),
     /// A scale and a shift for each channel (batch normalisation at inference).
     ScaleShift(ScaleShift),
+    /// The core of layer, instance and group normalisation.
+    Standardize(Standardize),
+    /// Softmax or its logarithm.
+    Softmax(Softmax),
     /// The largest value of each window.
     MaxPool(MaxPool),
     /// The mean of each window.
     AveragePool(AveragePool),
-    /// The mean of each channel.
-    GlobalAveragePool(GlobalAveragePool),
+    /// A sum or a mean over axes.
+    Reduce(Reduce),
+    /// The largest value over axes.
+    ReduceMax(ReduceMax),
     /// An elementwise function.
     Activation(Activation),
+    /// ReLU with a slope of its own for each channel or element below 0.
+    PRelu(PRelu),
     /// Arithmetic with a constant.
     ArithmeticConstant(ArithmeticConstant),
     /// Arithmetic of two branches.
@@ -59,6 +83,14 @@ pub enum Op {
     Reshape(Reshape),
     /// Axes in another order.
     Permute(Permute),
+    /// Elements repeated along axes of length 1.
+    Expand(Expand),
+    /// Elements of an axis by constant indices.
+    Select(Select),
+    /// Linear interpolation along an axis.
+    Interpolate(Interpolate),
+    /// A value that does not depend on the input.
+    Fixed(Fixed),
 }
 
 /// How a function depends on its input.
@@ -161,6 +193,11 @@ pub trait Operator {
         0
     }
 
+    /// How many arrays as large as its inputs it holds while it works, beside inputs and result.
+    fn intermediates(&self) -> usize {
+        1
+    }
+
     /// Whether it has a slot.
     fn has(&self, slot: Slot) -> bool {
         match slot {
@@ -220,7 +257,17 @@ impl Op {
             Self::ScaleShift(op) => op,
             Self::MaxPool(op) => op,
             Self::AveragePool(op) => op,
-            Self::GlobalAveragePool(op) => op,
+            Self::Reduce(op) => op,
+            Self::ReduceMax(op) => op,
+            Self::PRelu(op) => op,
+            Self::Product(op) => op,
+            Self::ConvolutionTransposed(op) => op,
+            Self::Standardize(op) => op,
+            Self::Softmax(op) => op,
+            Self::Expand(op) => op,
+            Self::Select(op) => op,
+            Self::Interpolate(op) => op,
+            Self::Fixed(op) => op,
             Self::Activation(op) => op,
             Self::ArithmeticConstant(op) => op,
             Self::Branches(op) => op,
@@ -242,7 +289,17 @@ impl Op {
             Self::ScaleShift(op) => Box::new(Single(op.prepare(engine, inputs[0])?)),
             Self::MaxPool(op) => Box::new(Single(op.clone())),
             Self::AveragePool(op) => Box::new(Single(op.clone())),
-            Self::GlobalAveragePool(op) => Box::new(Single(op.clone())),
+            Self::Reduce(op) => Box::new(Single(op.clone())),
+            Self::ReduceMax(op) => Box::new(Single(op.clone())),
+            Self::PRelu(op) => Box::new(Single(op.prepare(engine, inputs[0])?)),
+            Self::Product(op) => Box::new(op.clone()),
+            Self::ConvolutionTransposed(op) => Box::new(Single(op.prepare(engine)?)),
+            Self::Standardize(op) => Box::new(Single(op.clone())),
+            Self::Softmax(op) => Box::new(Single(op.clone())),
+            Self::Expand(op) => Box::new(Single(op.clone())),
+            Self::Select(op) => Box::new(Single(op.clone())),
+            Self::Interpolate(op) => Box::new(Single(op.prepare(engine, inputs[0])?)),
+            Self::Fixed(op) => Box::new(op.prepare(engine)?),
             Self::Activation(op) => Box::new(Single(*op)),
             Self::ArithmeticConstant(op) => Box::new(Single(op.prepare(engine, inputs[0])?)),
             Self::Branches(op) => Box::new(op.clone()),
@@ -293,22 +350,6 @@ impl<E: Engine, T: Unary<E>> Prepared<E> for Single<T> {
     ) -> Result<Vec<Option<TensorOf<E>>>> {
         Ok(vec![Some(self.0.vector_jacobian(engine, pass, cotangent)?)])
     }
-}
-
-/// A batch shape from the shape of a sample.
-fn batched(rows: usize, sample: &[usize]) -> Vec<usize> {
-    [&[rows], sample].concat()
-}
-
-/// `t [N * r, s..] * factors [N, s'..]`, each sample's factors times each of its `r` directions; the sample
-/// shapes have equally many axes and may broadcast.
-fn scale_directions<E: Engine>(engine: &E, t: &TensorOf<E>, factors: &TensorOf<E>) -> Result<TensorOf<E>> {
-    let (samples, directions) = (factors.rows(), t.rows() / factors.rows().max(1));
-    let t = t.reshaped([&[samples, directions], &t.shape()[1..]].concat())?;
-    let factors = factors.reshaped([&[samples, 1], &factors.shape()[1..]].concat())?;
-    let product = engine.arithmetic(Arithmetic::Mul, &t, &factors)?;
-    let shape = batched(samples * directions, &product.shape()[2..]);
-    product.reshaped(shape)
 }
 
 /// An optional vector of parameters on the engine.

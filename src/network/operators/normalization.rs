@@ -1,10 +1,10 @@
 //! Normalisation layers.
 
-use crate::engine::{Arithmetic, Engine, IndicesOf, TensorOf};
+use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::network::Constant;
-use crate::{Error, Result};
+use crate::{Error, Result, Scalar};
 
-use super::{Kind, Operator, Pass, Unary};
+use super::{Kind, Operator, Pass, Unary, scale_directions};
 
 /// `scale[c] * x + shift[c]` for channel `c`, the first axis of a sample: batch normalisation at inference.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,5 +91,92 @@ impl<E: Engine> Unary<E> for PreparedScaleShift<E> {
 
     fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
         engine.arithmetic(Arithmetic::Mul, cotangent, &self.scale)
+    }
+}
+
+/// `(x - mean) / sqrt(variance + epsilon)` over axes of each sample: the core of layer, instance and group
+/// normalisation, whose scale and shift are nodes of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standardize {
+    /// The axes, ascending.
+    pub axes: Vec<usize>,
+    /// What is added to the variance; above 0.
+    pub epsilon: f64,
+}
+
+impl Operator for Standardize {
+    fn name(&self) -> &'static str {
+        "MeanVarianceNormalization"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Smooth
+    }
+
+    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let ascending = self.axes.windows(2).all(|pair| pair[0] < pair[1]);
+        if self.axes.is_empty() || !ascending || self.axes.iter().any(|&axis| axis >= inputs[0].len()) {
+            return Err(Error::Shape(format!(
+                "{:?} are no axes of {:?} in ascending order",
+                self.axes, inputs[0]
+            )));
+        }
+        if self.epsilon.is_nan() || self.epsilon <= 0.0 {
+            return Err(Error::Argument(format!("epsilon {} is not above 0", self.epsilon)));
+        }
+        Ok(inputs[0].to_vec())
+    }
+
+    fn intermediates(&self) -> usize {
+        3
+    }
+}
+
+impl Standardize {
+    /// The mean over the axes, which stay.
+    fn mean<E: Engine>(&self, engine: &E, x: &TensorOf<E>) -> Result<TensorOf<E>> {
+        let axes: Vec<usize> = self.axes.iter().map(|axis| axis + 1).collect();
+        let count: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
+        let share = engine.upload(&[E::Scalar::of(1.0 / count as f64)], &vec![1; x.shape().len()])?;
+        engine.arithmetic(Arithmetic::Mul, &engine.sum(x, &axes)?, &share)
+    }
+
+    fn centered<E: Engine>(&self, engine: &E, x: &TensorOf<E>) -> Result<TensorOf<E>> {
+        engine.arithmetic(Arithmetic::Sub, x, &self.mean(engine, x)?)
+    }
+
+    /// `1 / sqrt(variance + epsilon)` of something centered.
+    fn inverse_deviation<E: Engine>(&self, engine: &E, centered: &TensorOf<E>) -> Result<TensorOf<E>> {
+        let squares = engine.activate(Activation::Power { exponent: 2.0 }, 0, centered)?;
+        let epsilon = engine.upload(&[E::Scalar::of(self.epsilon)], &vec![1; centered.shape().len()])?;
+        let variance = engine.arithmetic(Arithmetic::Add, &self.mean(engine, &squares)?, &epsilon)?;
+        engine.activate(Activation::Power { exponent: -0.5 }, 0, &variance)
+    }
+}
+
+impl<E: Engine> Unary<E> for Standardize {
+    fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
+        let centered = self.centered(engine, x)?;
+        let inverse = self.inverse_deviation(engine, &centered)?;
+        Ok((engine.arithmetic(Arithmetic::Mul, &centered, &inverse)?, None))
+    }
+
+    /// `(t - mean(t) - y mean(y t)) / deviation` for the output `y`, whose mean is 0.
+    fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
+        let inverse = self.inverse_deviation(engine, &self.centered(engine, pass.inputs[0])?)?;
+        let along = self.mean(engine, &scale_directions(engine, tangent, pass.output)?)?;
+        let along = scale_directions(engine, &along, pass.output)?;
+        let rest = engine.arithmetic(Arithmetic::Sub, &self.centered(engine, tangent)?, &along)?;
+        scale_directions(engine, &rest, &inverse)
+    }
+
+    /// The Jacobian is symmetric.
+    fn vector_jacobian(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<TensorOf<E>> {
+        self.jacobian_vector(engine, pass, cotangent)
     }
 }

@@ -1,9 +1,9 @@
 //! Pooling of images.
 
 use crate::engine::{Engine, IndicesOf, TensorOf, Window};
-use crate::{Error, Result, Scalar};
+use crate::{Error, Result};
 
-use super::{Kind, Operator, Pass, Unary, batched};
+use super::{Kind, Operator, Pass, Unary};
 
 /// The largest value of each window, the first in row-major order where several are largest.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,13 +17,9 @@ pub struct MaxPool {
 pub struct AveragePool {
     /// The windows.
     pub window: Window,
-    /// Whether padding counts towards the divisor.
-    pub count_padding: bool,
+    /// The part of the padding (top, left, bottom, right) that counts towards the divisor.
+    pub counted: [usize; 4],
 }
-
-/// The mean of each channel of an image of any rank, which keeps axes of length 1.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GlobalAveragePool;
 
 /// Shape of the pooled image; every window must see at least one element.
 fn pooled(window: &Window, input: &[usize]) -> Result<Vec<usize>> {
@@ -85,7 +81,7 @@ impl<E: Engine> Unary<E> for MaxPool {
     }
 }
 
-fn picked<'a, E: Engine>(pass: &Pass<'a, E>) -> &'a IndicesOf<E> {
+pub(super) fn picked<'a, E: Engine>(pass: &Pass<'a, E>) -> &'a IndicesOf<E> {
     match pass.picked {
         Some(picked) => picked,
         None => unreachable!("the forward pass of max-pooling keeps its picks"),
@@ -108,11 +104,11 @@ impl Operator for AveragePool {
 
 impl<E: Engine> Unary<E> for AveragePool {
     fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        Ok((engine.average_pool(x, self.window, self.count_padding)?, None))
+        Ok((engine.average_pool(x, self.window, self.counted)?, None))
     }
 
     fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        engine.average_pool(tangent, self.window, self.count_padding)
+        engine.average_pool(tangent, self.window, self.counted)
     }
 
     fn vector_jacobian(
@@ -122,57 +118,6 @@ impl<E: Engine> Unary<E> for AveragePool {
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
         let size = image_size(pass.inputs[0].shape());
-        engine.average_pool_transposed(cotangent, self.window, self.count_padding, size)
-    }
-}
-
-impl Operator for GlobalAveragePool {
-    fn name(&self) -> &'static str {
-        "GlobalAveragePool"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Affine
-    }
-
-    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        match inputs[0] {
-            [channels, image @ ..] if !image.is_empty() && !image.contains(&0) => {
-                Ok([vec![*channels], vec![1; image.len()]].concat())
-            }
-            other => Err(Error::Shape(format!("global pooling needs samples [channels, ..], not {other:?}"))),
-        }
-    }
-}
-
-impl GlobalAveragePool {
-    fn mean<E: Engine>(engine: &E, x: &TensorOf<E>) -> Result<TensorOf<E>> {
-        let axes: Vec<usize> = (2..x.shape().len()).collect();
-        let count: usize = x.shape()[2..].iter().product();
-        let share = engine.upload(&[E::Scalar::of(1.0 / count as f64)], &vec![1; x.shape().len()])?;
-        engine.arithmetic(crate::engine::Arithmetic::Mul, &engine.sum(x, &axes)?, &share)
-    }
-}
-
-impl<E: Engine> Unary<E> for GlobalAveragePool {
-    fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        Ok((Self::mean(engine, x)?, None))
-    }
-
-    fn jacobian_vector(&self, engine: &E, _: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        Self::mean(engine, tangent)
-    }
-
-    fn vector_jacobian(
-        &self,
-        engine: &E,
-        pass: &Pass<'_, E>,
-        cotangent: &TensorOf<E>,
-    ) -> Result<TensorOf<E>> {
-        let sample = &pass.inputs[0].shape()[1..];
-        let count: usize = sample[1..].iter().product();
-        let shares = vec![E::Scalar::of(1.0 / count as f64); sample.iter().product()];
-        let shares = engine.upload(&shares, &batched(1, sample))?;
-        engine.arithmetic(crate::engine::Arithmetic::Mul, cotangent, &shares)
+        engine.average_pool_transposed(cotangent, self.window, self.counted, size)
     }
 }

@@ -78,12 +78,7 @@ fn folded(call: &Call<'_>, operation: Arithmetic) -> Step<Value> {
         let (a, b) = (a.shape(), b.shape());
         return Err(call.wrong(format_args!("{a:?} and {b:?} cannot be broadcast together")));
     };
-    let result = values_a.iter().zip(&values_b).map(|(a, b)| match operation {
-        Arithmetic::Add => a + b,
-        Arithmetic::Sub => a - b,
-        Arithmetic::Mul => a * b,
-        Arithmetic::Div => a / b,
-    });
+    let result = values_a.iter().zip(&values_b).map(|(&a, &b)| operation.of(a, b));
     let constant = if a.is_f32() && b.is_f32() {
         Constant::f32(shape.clone(), result.map(|value| value as f32).collect())
     } else {

@@ -2,7 +2,7 @@
 
 use crate::engine::Window;
 use crate::network::onnx::call::{Call, Step, Value, unsupported};
-use crate::network::operators::{AveragePool, Convolution, GlobalAveragePool, MaxPool};
+use crate::network::operators::{AveragePool, Convolution, MaxPool, Reduce};
 
 /// The largest kernel, stride, dilation and padding. No network comes near it, and with images no longer than
 /// [`LONGEST`] it keeps a hostile file from keeping us busy for long.
@@ -177,12 +177,14 @@ pub(super) fn average_pool(call: &mut Call<'_>) -> Step<Value> {
     call.arity(1..=1)?;
     let (x, sample) = call.data(0)?;
     let window = attributes.pool(call, &sample, ceil)?;
-    call.add(AveragePool { window, count_padding }, &[x])
+    let counted = if count_padding { window.pads } else { [0; 4] };
+    call.add(AveragePool { window, counted }, &[x])
 }
 
 pub(super) fn global_average_pool(call: &mut Call<'_>) -> Step<Value> {
     call.no_more_attributes()?;
     call.arity(1..=1)?;
-    let (x, _) = call.data(0)?;
-    call.add(GlobalAveragePool, &[x])
+    let (x, sample) = call.data(0)?;
+    let axes = (1..sample.len()).collect();
+    call.add(Reduce { axes, keep: true, mean: true }, &[x])
 }
