@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::data::{Dataset, Normalization, ReadOptions, read_labels, write_whole};
-use crate::engine::Engine;
+use crate::engine::SplineEngine;
 use crate::network::onnx::{self, LoadOptions};
 use crate::report::{self, Row, Setting, State, Sweep, SweepSettings};
 use crate::spline::{Label, NetworkJets, largest, secant};
@@ -82,7 +82,7 @@ struct Done {
 impl Job for Demonstration<'_> {
     type Output = Done;
 
-    fn run<E: Engine>(self, engine: E) -> Result<Done> {
+    fn run<E: SplineEngine>(self, engine: E) -> Result<Done> {
         let context = &self.session.context;
         let model = onnx::load(self.model, &LoadOptions::default())?;
         // Pixels are 0..16; the networks take them divided by 16.

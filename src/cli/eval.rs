@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::data::{Dataset, Normalization, NpzEntry, NpzWriter, OutputFile};
-use crate::engine::Engine;
+use crate::engine::SplineEngine;
 use crate::spline::{Evaluated, SplineFile, evaluate};
 use crate::{Result, Scalar};
 
@@ -32,7 +32,7 @@ struct Eval<'a> {
 impl Job for Eval<'_> {
     type Output = ();
 
-    fn run<E: Engine>(self, engine: E) -> Result<()> {
+    fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
         let Self { session, arguments, spline, points } = self;
         let [pieces, all, _] = spline.lengths();
         let outputs = arguments.outputs.choose(all)?;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::data::{Dataset, OutputFile};
-use crate::engine::{Curvature, Engine};
+use crate::engine::{Curvature, SplineEngine};
 use crate::spline::{self, Certificate, Header, JetSource, NetworkJets, Provenance, Selection, Spline};
 
 use super::args::{self, CurvatureChoice, Pieces};
@@ -26,7 +26,7 @@ struct Fit<'a> {
 impl Job for Fit<'_> {
     type Output = ();
 
-    fn run<E: Engine>(self, engine: E) -> Result<()> {
+    fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
         let Self { session, arguments, loaded, data } = self;
         let context = &session.context;
         let program = loaded.network.compile(&engine)?;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::data::{Dataset, NpyWriter, OutputFile};
-use crate::engine::Engine;
+use crate::engine::SplineEngine;
 use crate::network::{Network, check_finite};
 use crate::spline::check_rows;
 use crate::{Error, Result};
@@ -37,7 +37,7 @@ struct Pass<'a> {
 impl Job for Pass<'_> {
     type Output = ();
 
-    fn run<E: Engine>(self, engine: E) -> Result<()> {
+    fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
         let Self { session, arguments, network, data } = self;
         let context = &session.context;
         let program = network.compile(&engine)?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::data::{Dataset, Normalization, ReadOptions};
-use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, Engine};
+use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, SplineEngine};
 use crate::network::onnx::{self, LoadOptions};
 use crate::network::{Network, Program};
 use crate::spline::{self, JetSource, Label};
@@ -30,7 +30,7 @@ pub(super) struct Session {
 pub(super) trait Job {
     type Output;
 
-    fn run<E: Engine>(self, engine: E) -> Result<Self::Output>;
+    fn run<E: SplineEngine>(self, engine: E) -> Result<Self::Output>;
 }
 
 /// A network, cut as asked, and its file.
@@ -89,7 +89,7 @@ impl Session {
     }
 
     /// The smallest isotropic curvature that holds over the pairs of all anchors and `points`, or the given one.
-    pub(super) fn curvature<E: Engine>(
+    pub(super) fn curvature<E: SplineEngine>(
         &self,
         choice: CurvatureChoice,
         source: &impl JetSource<E>,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, read_labels, write_whole};
-use crate::engine::Engine;
+use crate::engine::SplineEngine;
 use crate::report::{self, Row, Setting, State, Sweep, SweepSettings};
 use crate::spline::NetworkJets;
 use crate::{Error, Result};
@@ -58,7 +58,7 @@ struct Identity {
 impl Job for Measure<'_> {
     type Output = Vec<Row>;
 
-    fn run<E: Engine>(self, engine: E) -> Result<Vec<Row>> {
+    fn run<E: SplineEngine>(self, engine: E) -> Result<Vec<Row>> {
         let Self { session, arguments, loaded, data } = self;
         let context = &session.context;
         let program = loaded.network.compile(&engine)?;

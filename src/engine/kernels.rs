@@ -109,6 +109,22 @@ pub enum Activation {
     },
 }
 
+impl Activation {
+    /// STUB
+    pub fn range(self, order: u8, low: f64, high: f64) -> (f64, f64) {
+        let _ = (order, low, high);
+        (f64::NEG_INFINITY, f64::INFINITY)
+    }
+    /// STUB
+    pub fn slope_from_output(self) -> bool {
+        match self {
+            Self::Relu => true,
+            Self::LeakyRelu { slope } => slope > 0.0,
+            _ => false,
+        }
+    }
+}
+
 /// Elementwise arithmetic of two tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Arithmetic {

@@ -4,11 +4,17 @@
 //! what follows) is written once over the trait. [`Cpu<f32>`](Cpu) is the embedded default,
 //! [`Cpu<f64>`](Cpu) computes references and proofs with the same code.
 //!
+//! Two engines compute with something else than numbers, so that whatever is written over the trait has further
+//! meanings for free: [`Dual`] carries a derivative along a direction (a Jacobian computed on it comes with Hessian
+//! products), and [`Interval`] carries proved bounds (values and Jacobians computed on it hold over a whole box).
+//!
 //! Each kernel is one file under [`cpu`], and the file of the same name anywhere else is its twin.
 
 pub mod context;
 pub mod cpu;
 pub mod device;
+mod dual;
+mod interval;
 pub mod kernels;
 pub mod plan;
 pub mod tensor;
@@ -16,6 +22,8 @@ pub mod tensor;
 pub use context::{Cancellation, Context, Progress, Silent};
 pub use cpu::Cpu;
 pub use device::{Adapter, DeviceChoice};
+pub use dual::{Dual, DualBuffer};
+pub use interval::{Interval, IntervalBuffer};
 pub use kernels::{Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window};
 pub use tensor::Tensor;
 
@@ -47,11 +55,6 @@ pub trait Engine: Clone + Send + Sync + 'static {
     type Matrix: Send + Sync + 'static;
     /// The filters of a convolution, laid out for it once.
     type Filters: Send + Sync + 'static;
-    /// An envelope in the making.
-    type Envelope: Send;
-    /// A secant curvature in the making.
-    type Secant: Send;
-
     /// What computes, for people: `"CPU, 2 threads, f32"`.
     fn describe(&self) -> String;
 
@@ -194,6 +197,14 @@ pub trait Engine: Clone + Send + Sync + 'static {
 
     /// Joins tensors along an axis.
     fn concat(&self, parts: &[&TensorOf<Self>], axis: usize) -> Result<TensorOf<Self>>;
+}
+
+/// An engine that computes splines too: envelopes of affine pieces, and curvatures over pairs of points.
+pub trait SplineEngine: Engine {
+    /// An envelope in the making.
+    type Envelope: Send;
+    /// A secant curvature in the making.
+    type Secant: Send;
 
     /// Begins envelopes at `points [N, D]` of a network with `outputs` values; `center [D]` is subtracted from
     /// points and anchors alike before anything is multiplied (design: expanded distances lose digits in

@@ -13,6 +13,7 @@ mod simplify;
 use std::collections::HashMap;
 
 use crate::{Error, Result};
+use operators::{Concat, Fixed, Reshape};
 
 pub use builder::{Builder, NodeId};
 pub use constant::Constant;
@@ -134,24 +135,75 @@ impl Network {
         })
     }
 
-    /// The part from one node to another: `input` becomes the only input (the graph's own where `None`), and
-    /// `output` the only output.
+    /// The network with an input fixed at a value, the same for every sample.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an unknown name, or where the graph has several inputs or outputs and none was
-    /// named; [`Error::Graph`] where the output does not depend on the input, or also on another one.
+    /// [`Error::Argument`] where there is no such input; [`Error::Shape`] where the value has another number of
+    /// elements than its sample.
+    pub fn fix(&self, input: &str, value: &Constant) -> Result<Self> {
+        let i = self.position(input)?;
+        let mut network = self.clone();
+        let node = &mut network.nodes[i];
+        if node.op.is_some() {
+            let inputs = list(self.inputs());
+            return Err(Error::Argument(format!("'{input}' is no input of the network; there is {inputs}")));
+        }
+        let fitting = value.reshaped(&node.shape[..]).map_err(|_| {
+            let (shape, needed) = (value.shape(), &node.shape);
+            Error::Shape(format!("the input '{input}' has samples of shape {needed:?}, not {shape:?}"))
+        });
+        node.op = Some(Op::Fixed(Fixed { value: fitting? }));
+        Ok(network)
+    }
+
+    /// The network with one output: its outputs side by side, flattened, where it has several.
+    ///
+    /// # Errors
+    /// None for a network that a builder made.
+    pub fn joined(&self) -> Result<Self> {
+        if self.outputs.len() == 1 {
+            return Ok(self.clone());
+        }
+        let mut network = self.clone();
+        let mut parts = vec![];
+        for &i in &self.outputs {
+            let shape = vec![self.nodes[i].shape.iter().product()];
+            let value = network.free_name(&format!("{} (flat)", self.nodes[i].value));
+            parts.push(network.push(value, Op::Reshape(Reshape { shape: shape.clone() }), vec![i], shape));
+        }
+        let shape = vec![parts.iter().map(|&i| network.nodes[i].shape[0]).sum()];
+        let value = network.free_name("outputs");
+        network.outputs = vec![network.push(value, Op::Concat(Concat { axis: 0 }), parts, shape)];
+        Ok(network)
+    }
+
+    fn free_name(&self, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
+        while self.names.contains_key(&name) {
+            name.push('\'');
+        }
+        name
+    }
+
+    fn push(&mut self, value: String, op: Op, inputs: Vec<usize>, shape: Vec<usize>) -> usize {
+        let i = self.nodes.len();
+        self.names.insert(value.clone(), i);
+        self.nodes.push(Node { name: value.clone(), value, op: Some(op), inputs, shape });
+        i
+    }
+
+    /// The part from one node to another: `input` becomes the only input (the graph's own where `None`), and
+    /// `output` the only output (all of the graph's side by side where `None`).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an unknown name, or where the graph has several inputs and none was named;
+    /// [`Error::Graph`] where the output does not depend on the input, or also on another one that is not
+    /// [fixed](Self::fix).
     pub fn cut(&self, input: Option<&str>, output: Option<&str>) -> Result<Self> {
-        let list = |nodes: Vec<&Node>| {
-            nodes.iter().map(|node| format!("'{}'", node.value)).collect::<Vec<_>>().join(", ")
-        };
-        let end = match (output, &self.outputs[..]) {
-            (Some(name), _) => self.position(name)?,
-            (None, &[end]) => end,
-            _ => {
-                let names = list(self.outputs().collect());
-                return Err(Error::Argument(format!("the network has several outputs, choose one: {names}")));
-            }
-        };
+        if output.is_none() && self.outputs.len() > 1 {
+            return self.joined()?.cut(input, None);
+        }
+        let end = output.map_or(Ok(self.outputs[0]), |name| self.position(name))?;
         let start = match input {
             Some(name) => self.position(name)?,
             None => {
@@ -159,10 +211,11 @@ impl Network {
                     (0..self.nodes.len()).filter(|&i| self.nodes[i].op.is_none()).collect();
                 match inputs[..] {
                     [start] => start,
+                    [] => return Err(Error::Argument("every input of the network is fixed".to_owned())),
                     _ => {
-                        let names = list(self.inputs().collect());
+                        let names = list(self.inputs());
                         return Err(Error::Argument(format!(
-                            "the network has several inputs, one can be computed with: {names}"
+                            "the network has several inputs; one must be chosen and the others fixed: {names}"
                         )));
                     }
                 }
@@ -183,18 +236,18 @@ impl Network {
         }
         let mut position = vec![usize::MAX; self.nodes.len()];
         let mut nodes: Vec<Node> = Vec::new();
-        for (i, node) in self.nodes.iter().enumerate().filter(|&(i, _)| needed[i]) {
-            if node.op.is_none() && i != start {
+        // The input comes first, whatever lies before it: that does not depend on it.
+        for i in std::iter::once(start).chain((0..=end).filter(|&i| needed[i] && i != start)) {
+            let mut node = self.nodes[i].clone();
+            if i == start {
+                (node.op, node.inputs) = (None, vec![]);
+            } else if node.op.is_none() {
                 return Err(Error::Graph(format!(
-                    "'{}' depends not only on '{}' but on '{}' too",
+                    "'{}' depends not only on '{}' but on '{}' too, which is not fixed",
                     self.nodes[end].name, self.nodes[start].name, node.name
                 )));
             }
             position[i] = nodes.len();
-            let mut node = node.clone();
-            if i == start {
-                (node.op, node.inputs) = (None, vec![]);
-            }
             node.inputs.iter_mut().for_each(|j| *j = position[*j]);
             nodes.push(node);
         }
@@ -202,4 +255,9 @@ impl Network {
         let names = names.map(|(name, &i)| (name.clone(), position[i])).collect();
         Ok(Self { nodes, outputs: vec![position[end]], names })
     }
+}
+
+/// Names for messages.
+fn list<'a>(nodes: impl Iterator<Item = &'a Node>) -> String {
+    nodes.map(|node| format!("'{}'", node.value)).collect::<Vec<_>>().join(", ")
 }

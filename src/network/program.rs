@@ -6,7 +6,7 @@ use crate::engine::plan::Chunks;
 use crate::engine::{Arithmetic, Context, Engine, IndicesOf, Jets, JetsOf, TensorOf};
 use crate::{Error, Result, Scalar};
 
-use super::operators::{Pass, Prepared};
+use super::operators::{ParameterFactors, Pass, Prepared};
 use super::{Network, simplify};
 
 /// Samples that run at once at most: more gains nothing, the products inside are large enough long before.
@@ -21,12 +21,24 @@ pub struct Program<E: Engine> {
 }
 
 struct Step<E: Engine> {
-    /// `None` for the input, which is step 0.
-    op: Option<Box<dyn Prepared<E>>>,
+    name: String,
+    work: Work<E>,
     inputs: Vec<usize>,
     shape: Vec<usize>,
+    /// Arrays as large as its inputs that it holds while it works.
+    intermediates: usize,
     /// The last step that reads this one's value.
     last_use: usize,
+}
+
+/// Where a step's value comes from.
+enum Work<E: Engine> {
+    /// From outside: the input, which is step 0.
+    Input,
+    /// From a sample that is the same for all, `[1, ..]`: what does not depend on the input.
+    Fixed(TensorOf<E>),
+    /// From other steps, at least one of which varies.
+    Operator(Box<dyn Prepared<E>>),
 }
 
 /// What a forward pass left behind at each step.
@@ -42,19 +54,44 @@ impl Network {
     /// [`Error::Argument`] with several inputs or outputs ([`cut`](Self::cut) chooses);
     /// what the engine says of its weights.
     pub fn compile<E: Engine>(&self, engine: &E) -> Result<Program<E>> {
-        let network = simplify::simplify(&self.cut(None, None)?)?;
+        simplify::simplify(&self.cut(None, None)?)?.lay_out(engine)
+    }
+
+    /// As [`compile`](Self::compile), with every node as it stands in the graph: for what concerns the parameters
+    /// themselves.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn compile_unfolded<E: Engine>(&self, engine: &E) -> Result<Program<E>> {
+        self.cut(None, None)?.lay_out(engine)
+    }
+
+    /// Lays out a network that was cut.
+    fn lay_out<E: Engine>(&self, engine: &E) -> Result<Program<E>> {
+        let network = self;
         let mut last_use: Vec<usize> = (0..network.nodes.len()).collect();
         let mut scratch = 0;
-        let mut steps = Vec::with_capacity(network.nodes.len());
+        let mut steps: Vec<Step<E>> = Vec::with_capacity(network.nodes.len());
         for (i, node) in network.nodes.iter().enumerate() {
             let shapes: Vec<&[usize]> = node.inputs.iter().map(|&j| network.nodes[j].shape()).collect();
             node.inputs.iter().for_each(|&j| last_use[j] = i);
-            let op = node.op.as_ref().map(|op| {
-                scratch = scratch.max(op.operator().scratch(&shapes));
-                op.prepare(engine, &shapes)
-            });
             let (inputs, shape) = (node.inputs.clone(), node.shape.clone());
-            steps.push(Step { op: op.transpose()?, inputs, shape, last_use: 0 });
+            let mut intermediates = 0;
+            let work = match &node.op {
+                None => Work::Input,
+                Some(op) => {
+                    scratch = scratch.max(op.operator().scratch(&shapes));
+                    intermediates = op.operator().intermediates();
+                    let prepared = op.prepare(engine, &shapes)?;
+                    let fixed: Option<Vec<&TensorOf<E>>> = inputs.iter().map(|&j| steps[j].fixed()).collect();
+                    match fixed {
+                        Some(inputs) => Work::Fixed(prepared.forward(engine, &inputs)?.0),
+                        None => Work::Operator(prepared),
+                    }
+                }
+            };
+            let name = node.name.clone();
+            steps.push(Step { name, work, inputs, shape, intermediates, last_use: 0 });
         }
         steps.iter_mut().zip(last_use).for_each(|(step, last)| step.last_use = last);
         Ok(Program { engine: engine.clone(), steps, scratch })
@@ -62,8 +99,27 @@ impl Network {
 }
 
 impl<E: Engine> Step<E> {
+    /// Elements of its value for one sample.
     fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Elements that it holds for each sample.
+    fn held(&self) -> usize {
+        if self.varies() { self.len() } else { 0 }
+    }
+
+    /// Whether its value depends on the input.
+    fn varies(&self) -> bool {
+        self.fixed().is_none()
+    }
+
+    /// Its value, where that is the same for all samples.
+    fn fixed(&self) -> Option<&TensorOf<E>> {
+        match &self.work {
+            Work::Fixed(value) => Some(value),
+            Work::Input | Work::Operator(_) => None,
+        }
     }
 }
 
@@ -117,6 +173,42 @@ impl<E: Engine> Program<E> {
             return Err(Error::Argument(format!("output {wrong} of a network with {}", self.outputs())));
         }
         let rows = x.rows();
+        let trace = self.trace(x)?;
+        let values = trace.values[self.steps.len() - 1].reshaped([rows, self.outputs()])?;
+        let values = self.choose(&values, outputs)?;
+        let jacobians = if self.runs_forward(outputs.len()) {
+            self.choose(&self.tangents(&trace, rows)?, outputs)?
+        } else {
+            self.cotangents(&trace, rows, outputs, |_, _| Ok(()))?
+        };
+        Ok(Jets { points: x.reshaped([rows, self.dimension()])?, values, jacobians })
+    }
+
+    /// Calls `each` with the name of every layer that has parameters and the factors of their gradient, for the
+    /// chosen outputs at `x [N, D]` (`r` of the factors is their number); the last layer comes first, and the factors
+    /// of only one layer are held at a time.
+    ///
+    /// # Errors
+    /// As [`jets`](Self::jets), and whatever `each` says.
+    pub fn parameter_factors(
+        &self,
+        x: &TensorOf<E>,
+        outputs: &[usize],
+        mut each: impl FnMut(&str, ParameterFactors<E>) -> Result<()>,
+    ) -> Result<()> {
+        let trace = self.trace(x)?;
+        self.cotangents(&trace, x.rows(), outputs, |i, cotangent| match &self.steps[i].work {
+            Work::Operator(op) => {
+                let factors = op.parameter_factors(&self.engine, &self.pass(&trace, i), cotangent)?;
+                factors.map_or(Ok(()), |factors| each(&self.steps[i].name, factors))
+            }
+            Work::Input | Work::Fixed(_) => Ok(()),
+        })?;
+        Ok(())
+    }
+
+    /// A forward pass that keeps every value.
+    fn trace(&self, x: &TensorOf<E>) -> Result<Trace<E>> {
         let mut trace = Trace { values: vec![self.sample(x)?], picked: vec![None] };
         for step in &self.steps[1..] {
             let inputs: Vec<&TensorOf<E>> = step.inputs.iter().map(|&j| &trace.values[j]).collect();
@@ -124,14 +216,7 @@ impl<E: Engine> Program<E> {
             trace.values.push(value);
             trace.picked.push(picked);
         }
-        let values = trace.values[self.steps.len() - 1].reshaped([rows, self.outputs()])?;
-        let values = self.choose(&values, outputs)?;
-        let jacobians = if self.runs_forward(outputs.len()) {
-            self.choose(&self.tangents(&trace, rows)?, outputs)?
-        } else {
-            self.cotangents(&trace, rows, outputs)?
-        };
-        Ok(Jets { points: x.reshaped([rows, self.dimension()])?, values, jacobians })
+        Ok(trace)
     }
 
     /// Outputs of host rows `[N, D]`, in as many pieces as the memory budget asks for.
@@ -179,9 +264,9 @@ impl<E: Engine> Program<E> {
         let elements = match jets_of {
             None => self.forward_peak(),
             Some(outputs) => {
-                let values: usize = self.steps.iter().map(Step::len).sum();
+                let values: usize = self.steps.iter().map(Step::held).sum();
                 // Everything of the forward pass stays, the derivative of one activation beside it.
-                let widest = self.steps.iter().map(Step::len).max().unwrap_or(0);
+                let widest = self.steps.iter().map(Step::held).max().unwrap_or(0);
                 let (directions, ends) = if self.runs_forward(outputs) {
                     (self.dimension(), self.dimension() * (self.dimension() + self.outputs()))
                 } else {
@@ -201,38 +286,39 @@ impl<E: Engine> Program<E> {
     fn forward_peak(&self) -> usize {
         let (mut alive, mut peak) = (self.dimension(), self.dimension());
         for (i, step) in self.steps.iter().enumerate().skip(1) {
-            alive += step.len();
-            peak = peak.max(alive);
+            alive += step.held();
+            peak = peak.max(alive + self.working(step, step.intermediates.saturating_sub(1)));
             let mut inputs = step.inputs.clone();
             inputs.sort_unstable();
             inputs.dedup();
-            alive -= inputs
-                .iter()
-                .filter(|&&j| self.steps[j].last_use == i)
-                .map(|&j| self.steps[j].len())
-                .sum::<usize>();
+            let done = inputs.iter().filter(|&&j| self.steps[j].last_use == i);
+            alive -= done.map(|&j| self.steps[j].held()).sum::<usize>();
         }
         peak
     }
 
+    /// Elements of so many arrays as large as the inputs of a step.
+    fn working(&self, step: &Step<E>, arrays: usize) -> usize {
+        arrays * step.inputs.iter().map(|&j| self.steps[j].held()).sum::<usize>()
+    }
+
     /// Elements of one direction alive at once in a backward pass (a forward one has no more): the cotangent of
-    /// a step, those of its inputs, one intermediate of each, and those waiting at branches.
+    /// a step, those of its inputs, its intermediates, and those waiting at branches.
     fn directions_peak(&self) -> usize {
         let mut has_cotangent = vec![false; self.steps.len()];
         let (mut alive, mut peak) = (0, 0);
         for (i, step) in self.steps.iter().enumerate().rev() {
             if !has_cotangent[i] {
-                alive += step.len();
+                alive += step.held();
             }
-            let inputs: usize = step.inputs.iter().map(|&j| self.steps[j].len()).sum();
-            peak = peak.max(alive + 2 * inputs);
+            peak = peak.max(alive + self.working(step, 1 + step.intermediates));
             for &j in &step.inputs {
                 if !has_cotangent[j] {
                     has_cotangent[j] = true;
-                    alive += self.steps[j].len();
+                    alive += self.steps[j].held();
                 }
             }
-            alive -= if i == 0 { 0 } else { step.len() };
+            alive -= if i == 0 { 0 } else { step.held() };
         }
         peak
     }
@@ -251,9 +337,10 @@ impl<E: Engine> Program<E> {
     }
 
     fn run(&self, step: &Step<E>, inputs: &[&TensorOf<E>]) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        match &step.op {
-            Some(op) => op.forward(&self.engine, inputs),
-            None => unreachable!("only step 0 is an input"),
+        match &step.work {
+            Work::Operator(op) => op.forward(&self.engine, inputs),
+            Work::Fixed(value) => Ok((value.clone(), None)),
+            Work::Input => unreachable!("only step 0 is an input"),
         }
     }
 
@@ -265,8 +352,15 @@ impl<E: Engine> Program<E> {
         }
     }
 
-    /// Jacobians `[N, outputs, D]` by cotangents of the outputs, all of them as one batch.
-    fn cotangents(&self, trace: &Trace<E>, rows: usize, outputs: &[usize]) -> Result<TensorOf<E>> {
+    /// Jacobians `[N, outputs, D]` by cotangents of the outputs, all of them as one batch; `each` sees the cotangent of
+    /// every step's value.
+    fn cotangents(
+        &self,
+        trace: &Trace<E>,
+        rows: usize,
+        outputs: &[usize],
+        mut each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
+    ) -> Result<TensorOf<E>> {
         let all = self.outputs();
         let mut seed = vec![E::Scalar::of(0.0); rows * outputs.len() * all];
         for (direction, row) in seed.chunks_exact_mut(all).enumerate() {
@@ -277,8 +371,9 @@ impl<E: Engine> Program<E> {
         let mut cotangents: Vec<Option<TensorOf<E>>> = vec![None; self.steps.len()];
         cotangents[end] = Some(self.engine.upload(&seed, &shape)?);
         for (i, step) in self.steps.iter().enumerate().skip(1).rev() {
-            let (Some(op), Some(cotangent)) = (&step.op, cotangents[i].take()) else { continue };
-            let wanted = vec![true; step.inputs.len()];
+            let (Work::Operator(op), Some(cotangent)) = (&step.work, cotangents[i].take()) else { continue };
+            each(i, &cotangent)?;
+            let wanted: Vec<bool> = step.inputs.iter().map(|&j| self.steps[j].varies()).collect();
             let below = op.vector_jacobian(&self.engine, &self.pass(trace, i), &cotangent, &wanted)?;
             for (&j, new) in step.inputs.iter().zip(below) {
                 cotangents[j] = match (cotangents[j].take(), new) {
@@ -303,13 +398,13 @@ impl<E: Engine> Program<E> {
         let shape = [&[rows * dimension], &self.steps[0].shape[..]].concat();
         let mut tangents: Vec<Option<TensorOf<E>>> = vec![Some(self.engine.upload(&seed, &shape)?)];
         for (i, step) in self.steps.iter().enumerate().skip(1) {
-            let tangent = match &step.op {
-                Some(op) => {
+            let tangent = match &step.work {
+                Work::Operator(op) => {
                     let inputs: Vec<Option<&TensorOf<E>>> =
                         step.inputs.iter().map(|&j| tangents[j].as_ref()).collect();
                     Some(op.jacobian_vector(&self.engine, &self.pass(trace, i), &inputs)?)
                 }
-                None => None,
+                Work::Input | Work::Fixed(_) => None,
             };
             for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i) {
                 tangents[j] = None;

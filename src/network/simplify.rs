@@ -7,8 +7,8 @@ use crate::engine::{Activation, Arithmetic};
 use super::operators::{ArithmeticConstant, Branches, Convolution, Dense, ScaleShift};
 use super::{Constant, Network, Node, Op};
 
-/// The network with normalisation and constant shifts folded into the layer below, and `x * sigmoid(x)` as one
-/// activation.
+/// The network with normalisation, constant shifts and ReLU folded into the layer below, and `x * sigmoid(x)` as
+/// one activation.
 pub(super) fn simplify(network: &Network) -> Result<Network> {
     let Network { mut nodes, outputs, names } = network.clone();
     let mut users = vec![0_usize; nodes.len()];
@@ -43,8 +43,24 @@ fn silu(nodes: &[Node], i: usize) -> Option<(Op, Vec<usize>)> {
     (nodes[i].op == Some(product)).then(|| (Op::Activation(Activation::Silu), vec![x]))
 }
 
-/// The layer `below` with `above` folded into its parameters, where that can be done.
+/// The layer `below` with `above` folded into it, where that can be done.
 fn absorb(below: &Node, above: &Node) -> Result<Option<Op>> {
+    let taken = match &below.op {
+        Some(Op::Dense(dense)) => dense.activation().is_some(),
+        Some(Op::Convolution(convolution)) => convolution.activation().is_some(),
+        _ => false,
+    };
+    if taken {
+        return Ok(None);
+    }
+    if let Some(Op::Activation(activation)) = above.op {
+        return Ok(match &below.op {
+            _ if !activation.slope_from_output() => None,
+            Some(Op::Dense(dense)) => Some(Op::Dense(dense.with_activation(activation))),
+            Some(Op::Convolution(layer)) => Some(Op::Convolution(layer.with_activation(activation))),
+            _ => None,
+        });
+    }
     let (scale, shift) = match &above.op {
         Some(Op::ScaleShift(op)) => (Some(op.scale().to::<f64>()), op.shift().to::<f64>()),
         Some(Op::ArithmeticConstant(ArithmeticConstant { operation, constant, reversed: false }))

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
-use crate::engine::{Context, Curvature, Engine, EnvelopeSpec, EnvelopeValues};
+use crate::engine::{Context, Curvature, EnvelopeSpec, EnvelopeValues, SplineEngine};
 use crate::network::Program;
 use crate::spline::{Demand, JetSource, Label, NetworkJets, envelopes, shuffled};
 use crate::{Error, Result, Scalar, tolerance};
@@ -88,7 +88,7 @@ struct Sums {
 }
 
 /// A sweep over points `points` of a network's spline from `anchors`.
-pub struct Sweep<'a, E: Engine> {
+pub struct Sweep<'a, E: SplineEngine> {
     /// The network.
     pub program: &'a Program<E>,
     /// Its chosen outputs.
@@ -181,7 +181,7 @@ impl SweepSettings {
     }
 }
 
-impl<E: Engine> Sweep<'_, E> {
+impl<E: SplineEngine> Sweep<'_, E> {
     /// Runs from `state` on to the end; after each chunk of points `visit` sees the new state.
     ///
     /// # Errors

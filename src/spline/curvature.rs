@@ -2,7 +2,7 @@
 
 use crate::data::Dataset;
 use crate::engine::plan::Chunks;
-use crate::engine::{Context, Curvature, Engine};
+use crate::engine::{Context, Curvature, SplineEngine};
 use crate::network::Program;
 use crate::{Error, Result};
 
@@ -18,7 +18,7 @@ use super::jets::check_rows;
 /// # Errors
 /// [`Error::Argument`] without points; [`Error::Shape`] where rows do not fit; [`Error::Memory`],
 /// [`Error::Cancelled`]; what the source and the data say.
-pub fn secant<E: Engine, J: JetSource<E> + ?Sized>(
+pub fn secant<E: SplineEngine, J: JetSource<E> + ?Sized>(
     source: &J,
     program: &Program<E>,
     outputs: &[usize],

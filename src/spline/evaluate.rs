@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::data::Dataset;
-use crate::engine::{Context, Engine, EnvelopeSpec, EnvelopeValues};
+use crate::engine::{Context, EnvelopeSpec, EnvelopeValues, SplineEngine};
 use crate::{Result, Scalar};
 
 use super::{Demand, JetSource, Selection, Spline, envelopes};
@@ -29,7 +29,7 @@ pub struct Evaluated<S> {
 ///
 /// # Errors
 /// As [`envelopes`].
-pub fn evaluate<E: Engine, J: JetSource<E> + ?Sized>(
+pub fn evaluate<E: SplineEngine, J: JetSource<E> + ?Sized>(
     spline: &Spline,
     source: &J,
     points: &Dataset,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Normalization, OutputFile};
 use crate::engine::plan::Chunks;
-use crate::engine::{Context, Curvature, Engine, Jets, JetsOf};
+use crate::engine::{Context, Curvature, Jets, JetsOf, SplineEngine};
 use crate::{Error, Result, Scalar};
 
 use super::{Certificate, JetSource, Label, Selection, Spline, jets};
@@ -92,7 +92,7 @@ fn dtype<S: Scalar>() -> Dtype {
 ///
 /// # Errors
 /// What the source says, and the file system; nothing is left half-written.
-pub fn save<E: Engine, J: JetSource<E> + ?Sized>(
+pub fn save<E: SplineEngine, J: JetSource<E> + ?Sized>(
     output: OutputFile,
     spline: &Spline,
     header: &Header,
@@ -328,7 +328,7 @@ impl SplineFile {
     }
 
     /// Its jets on an engine.
-    pub fn jets<E: Engine>(&self, engine: &E) -> impl JetSource<E> + use<'_, E> {
+    pub fn jets<E: SplineEngine>(&self, engine: &E) -> impl JetSource<E> + use<'_, E> {
         FileJets { file: self, engine: engine.clone() }
     }
 
@@ -402,7 +402,7 @@ struct FileJets<'a, E> {
     engine: E,
 }
 
-impl<E: Engine> JetSource<E> for FileJets<'_, E> {
+impl<E: SplineEngine> JetSource<E> for FileJets<'_, E> {
     fn engine(&self) -> &E {
         &self.engine
     }

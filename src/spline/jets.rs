@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use crate::data::Dataset;
-use crate::engine::{Engine, JetsOf};
+use crate::engine::{JetsOf, SplineEngine};
 use crate::network::Program;
 use crate::{Error, Result, Scalar};
 
 /// Jets at a list of anchors, made or read block by block.
-pub trait JetSource<E: Engine> {
+pub trait JetSource<E: SplineEngine> {
     /// The engine that holds them.
     fn engine(&self) -> &E;
 
@@ -41,7 +41,7 @@ pub trait JetSource<E: Engine> {
 }
 
 /// Jets of a network at rows of data.
-pub struct NetworkJets<'a, E: Engine> {
+pub struct NetworkJets<'a, E: SplineEngine> {
     program: &'a Program<E>,
     anchors: Dataset,
     outputs: Vec<usize>,
@@ -64,7 +64,7 @@ pub(super) fn center<S: Scalar>(
     Ok(center)
 }
 
-impl<'a, E: Engine> NetworkJets<'a, E> {
+impl<'a, E: SplineEngine> NetworkJets<'a, E> {
     /// Jets of the chosen outputs.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ pub(crate) fn check_rows(data: &Dataset, dimension: usize) -> Result<()> {
     )))
 }
 
-impl<E: Engine> JetSource<E> for NetworkJets<'_, E> {
+impl<E: SplineEngine> JetSource<E> for NetworkJets<'_, E> {
     fn engine(&self) -> &E {
         self.program.engine()
     }

@@ -7,7 +7,7 @@ use ndarray::ArrayView2;
 use crate::Result;
 use crate::data::Dataset;
 use crate::engine::plan::{EnvelopeDemand, EnvelopePlan};
-use crate::engine::{Context, Engine, EnvelopeSpec, EnvelopeValues, JetsOf};
+use crate::engine::{Context, EnvelopeSpec, EnvelopeValues, JetsOf, SplineEngine};
 
 use super::JetSource;
 use super::jets::check_rows;
@@ -40,7 +40,7 @@ pub struct Demand {
 /// [`Error::Shape`](crate::Error::Shape) where rows do not fit,
 /// [`Error::Memory`](crate::Error::Memory),
 /// [`Error::Cancelled`](crate::Error::Cancelled); what the source, the data and the visitor say.
-pub fn envelopes<E: Engine, J: JetSource<E> + ?Sized>(
+pub fn envelopes<E: SplineEngine, J: JetSource<E> + ?Sized>(
     source: &J,
     points: &Dataset,
     spec: &EnvelopeSpec,
@@ -79,7 +79,7 @@ pub fn envelopes<E: Engine, J: JetSource<E> + ?Sized>(
     Ok(())
 }
 
-fn plan<E: Engine, J: JetSource<E> + ?Sized>(
+fn plan<E: SplineEngine, J: JetSource<E> + ?Sized>(
     source: &J,
     points: usize,
     spec: &EnvelopeSpec,

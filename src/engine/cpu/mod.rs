@@ -24,7 +24,7 @@ use crate::{Error, Result, Scalar};
 use super::kernels::{
     Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window,
 };
-use super::{Engine, Tensor};
+use super::{Engine, SplineEngine, Tensor};
 
 pub use convolution::CpuFilters;
 pub use envelope::CpuEnvelope;
@@ -77,8 +77,6 @@ impl<S: Scalar> Engine for Cpu<S> {
     type Indices = Arc<Vec<u32>>;
     type Matrix = CpuMatrix<S>;
     type Filters = CpuFilters<S>;
-    type Envelope = CpuEnvelope<S>;
-    type Secant = CpuSecant<S>;
 
     fn describe(&self) -> String {
         format!("CPU, {} threads, {}", rayon::current_num_threads(), S::NAME)
@@ -222,6 +220,11 @@ impl<S: Scalar> Engine for Cpu<S> {
     fn concat(&self, parts: &[&CpuTensor<S>], axis: usize) -> Result<CpuTensor<S>> {
         Ok(layout::concat(parts, axis))
     }
+}
+
+impl<S: Scalar> SplineEngine for Cpu<S> {
+    type Envelope = CpuEnvelope<S>;
+    type Secant = CpuSecant<S>;
 
     fn envelope(
         &self,

@@ -1,10 +1,9 @@
 //! Elementwise functions. Their formulas and derivatives are the kernel's; here stands what they are.
 
-use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
-use crate::network::Constant;
-use crate::{Error, Result};
+use crate::Result;
+use crate::engine::{Activation, Engine, IndicesOf, TensorOf};
 
-use super::{AffinePiece, Kind, Operator, Pass, Unary, batched, broadcast, scale_directions};
+use super::{AffinePiece, Kind, Operator, Pass, Unary, scale_directions};
 
 impl Operator for Activation {
     fn name(&self) -> &'static str {
@@ -29,7 +28,14 @@ impl Operator for Activation {
         Ok(inputs[0].to_vec())
     }
 
-    fn pieces(&self) -> Option<Vec<AffinePiece>> {
+    fn activation(&self) -> Option<Activation> {
+        Some(*self)
+    }
+}
+
+impl Activation {
+    /// The affine pieces, ascending; the index of a piece is its code.
+    pub fn pieces(&self) -> Option<Vec<AffinePiece>> {
         let (low, high) = (f64::NEG_INFINITY, f64::INFINITY);
         let piece = |from, to, slope, offset| AffinePiece { from, to, slope, offset };
         match *self {
@@ -67,86 +73,6 @@ impl<E: Engine> Unary<E> for Activation {
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
         scale_directions(engine, cotangent, &engine.activate(*self, 1, pass.inputs[0])?)
-    }
-}
-
-/// `x` above 0, `slope * x` at and below 0, with a slope for each channel or element.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PRelu {
-    /// The slopes; aligned with the last axes of a sample.
-    pub slopes: Constant,
-}
-
-impl Operator for PRelu {
-    fn name(&self) -> &'static str {
-        "PRelu"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::PiecewiseAffine
-    }
-
-    fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        let [_, _, joined] = broadcast(inputs[0], self.slopes.shape())?;
-        if joined != inputs[0] {
-            return Err(Error::Shape(format!(
-                "slopes {:?} do not fit samples of shape {:?}",
-                self.slopes.shape(),
-                inputs[0]
-            )));
-        }
-        Ok(joined)
-    }
-
-    fn parameters(&self) -> usize {
-        self.slopes.len()
-    }
-
-    fn intermediates(&self) -> usize {
-        2
-    }
-}
-
-impl PRelu {
-    pub(super) fn prepare<E: Engine>(&self, engine: &E, input: &[usize]) -> Result<PreparedPRelu<E>> {
-        let [_, slopes, _] = broadcast(input, self.slopes.shape())?;
-        let slopes = engine.upload(&self.slopes.to::<E::Scalar>(), &batched(1, &slopes))?;
-        Ok(PreparedPRelu { slopes })
-    }
-}
-
-pub(super) struct PreparedPRelu<E: Engine> {
-    /// `[1, ..]`
-    slopes: TensorOf<E>,
-}
-
-/// The half of the line below 0.
-const BELOW: Activation = Activation::Clip { low: f64::NEG_INFINITY, high: 0.0 };
-
-impl<E: Engine> PreparedPRelu<E> {
-    /// `max(x, 0) + slope * min(x, 0)`, or its derivative.
-    fn apply(&self, engine: &E, order: u8, x: &TensorOf<E>) -> Result<TensorOf<E>> {
-        let below = engine.arithmetic(Arithmetic::Mul, &engine.activate(BELOW, order, x)?, &self.slopes)?;
-        engine.arithmetic(Arithmetic::Add, &engine.activate(Activation::Relu, order, x)?, &below)
-    }
-}
-
-impl<E: Engine> Unary<E> for PreparedPRelu<E> {
-    fn forward(&self, engine: &E, x: &TensorOf<E>) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        Ok((self.apply(engine, 0, x)?, None))
-    }
-
-    fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        scale_directions(engine, tangent, &self.apply(engine, 1, pass.inputs[0])?)
-    }
-
-    fn vector_jacobian(
-        &self,
-        engine: &E,
-        pass: &Pass<'_, E>,
-        cotangent: &TensorOf<E>,
-    ) -> Result<TensorOf<E>> {
-        scale_directions(engine, cotangent, &self.apply(engine, 1, pass.inputs[0])?)
     }
 }
 

@@ -5,7 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
 use super::{
-    Kind, Operator, Pass, Prepared, Unary, batched, broadcast, expand, scale_directions, unbroadcast,
+    Kind, Operator, ParameterFactors, Pass, Prepared, Unary, batched, broadcast, expand, scale_directions,
+    unbroadcast,
 };
 
 /// `x op constant`, or `constant op x`, with broadcasting.
@@ -106,6 +107,10 @@ impl Operator for ArithmeticConstant {
     fn parameters(&self) -> usize {
         self.constant.len()
     }
+
+    fn has_parameter_factors(&self) -> bool {
+        matches!(self.operation, Arithmetic::Add | Arithmetic::Mul)
+    }
 }
 
 impl ArithmeticConstant {
@@ -182,6 +187,23 @@ impl<E: Engine> Unary<E> for PreparedConstant<E> {
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
         unbroadcast(engine, &self.scale(engine, pass, cotangent)?, &self.wide, &self.own)
+    }
+
+    /// A group for each element of the constant: for a product `a` the input and `d` the cotangent, for a sum a bias.
+    fn parameter_factors(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<Option<ParameterFactors<E>>> {
+        let x = self.widened(pass.inputs[0])?;
+        let factor = match self.operation {
+            Arithmetic::Add => None,
+            Arithmetic::Mul => Some(&x),
+            _ => return Ok(None),
+        };
+        ParameterFactors::elementwise(engine, &self.constant.shape()[1..], factor, cotangent, x.rows())
+            .map(Some)
     }
 }
 

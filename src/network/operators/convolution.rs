@@ -4,7 +4,7 @@ use crate::engine::{Activation, Engine, Epilogue, IndicesOf, TensorOf, Window};
 use crate::network::Constant;
 use crate::{Error, Result};
 
-use super::{Kind, Operator, Pass, Unary, gate, scale_directions, upload};
+use super::{Kind, Operator, ParameterFactors, Pass, Unary, gate, scale_directions, upload};
 
 /// 2-D convolution (cross-correlation, as everywhere in this field) `[c_in, h, w] -> [c_out, h', w']`.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +58,11 @@ impl Convolution {
         Self::new(filters, Some(bias), self.window, self.groups)
     }
 
+    /// The activation that was fused into it.
+    pub(crate) fn activation(&self) -> Option<Activation> {
+        self.activation
+    }
+
     /// The same with an activation behind it whose slope can be read from its value.
     pub(crate) fn with_activation(&self, activation: Activation) -> Self {
         Self { activation: Some(activation), ..self.clone() }
@@ -75,6 +80,8 @@ impl Convolution {
             bias: upload(engine, self.bias.as_ref())?,
             size: [input[1], input[2]],
             activation: self.activation,
+            window: self.window,
+            groups: self.groups,
         })
     }
 }
@@ -107,6 +114,10 @@ impl Operator for Convolution {
         self.filters.len() + self.bias.as_ref().map_or(0, Constant::len)
     }
 
+    fn has_parameter_factors(&self) -> bool {
+        true
+    }
+
     fn scratch(&self, inputs: &[&[usize]]) -> usize {
         let output = self.shape(inputs).map_or(0, |shape| shape[1] * shape[2]);
         self.filters.len() / self.filters.shape()[0] * output
@@ -118,6 +129,8 @@ pub(super) struct PreparedConvolution<E: Engine> {
     bias: Option<TensorOf<E>>,
     size: [usize; 2],
     activation: Option<Activation>,
+    window: Window,
+    groups: usize,
 }
 
 impl<E: Engine> Unary<E> for PreparedConvolution<E> {
@@ -142,6 +155,28 @@ impl<E: Engine> Unary<E> for PreparedConvolution<E> {
     ) -> Result<TensorOf<E>> {
         let gate = gate(engine, self.activation, pass)?;
         engine.convolve_transposed(cotangent, gate.as_ref(), &self.filters, self.size, Epilogue::NONE)
+    }
+
+    /// `a` the patches of the input and `d` the cotangent, a position for each window.
+    fn parameter_factors(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<Option<ParameterFactors<E>>> {
+        let cotangent = match gate(engine, self.activation, pass)? {
+            Some(gate) => scale_directions(engine, cotangent, &gate)?,
+            None => cotangent.clone(),
+        };
+        let samples = pass.inputs[0].rows();
+        let patches = ParameterFactors::patches(engine, pass.inputs[0], self.window, self.groups)?;
+        let pixels = ParameterFactors::pixels(engine, &cotangent, self.groups)?;
+        let factor = |t| ParameterFactors::<E>::directions(t, samples);
+        let bias = self.bias.is_some().then(|| ParameterFactors::channels(engine, &cotangent, samples));
+        Ok(Some(ParameterFactors {
+            weights: Some([factor(&patches)?, factor(&pixels)?]),
+            bias: bias.transpose()?,
+        }))
     }
 }
 
@@ -197,6 +232,8 @@ impl ConvolutionTransposed {
             filters: engine.filters(&filters, [a, b, c, d], self.window, self.groups)?,
             bias: upload(engine, self.bias.as_ref())?,
             size: self.size,
+            window: self.window,
+            groups: self.groups,
         })
     }
 }
@@ -229,6 +266,10 @@ impl Operator for ConvolutionTransposed {
         self.filters.len() + self.bias.as_ref().map_or(0, Constant::len)
     }
 
+    fn has_parameter_factors(&self) -> bool {
+        true
+    }
+
     fn scratch(&self, inputs: &[&[usize]]) -> usize {
         self.filters.len() / self.filters.shape()[0] * inputs[0][1..].iter().product::<usize>()
     }
@@ -238,6 +279,8 @@ pub(super) struct PreparedTransposed<E: Engine> {
     filters: E::Filters,
     bias: Option<TensorOf<E>>,
     size: [usize; 2],
+    window: Window,
+    groups: usize,
 }
 
 impl<E: Engine> Unary<E> for PreparedTransposed<E> {
@@ -252,5 +295,24 @@ impl<E: Engine> Unary<E> for PreparedTransposed<E> {
 
     fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
         engine.convolve(cotangent, &self.filters, Epilogue::NONE)
+    }
+
+    /// `a` the patches of the cotangent and `d` the input: the roles that they have in the convolution from the
+    /// output.
+    fn parameter_factors(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<Option<ParameterFactors<E>>> {
+        let samples = pass.inputs[0].rows();
+        let patches = ParameterFactors::patches(engine, cotangent, self.window, self.groups)?;
+        let pixels = ParameterFactors::pixels(engine, pass.inputs[0], self.groups)?;
+        let factor = |t| ParameterFactors::<E>::directions(t, samples);
+        let bias = self.bias.is_some().then(|| ParameterFactors::channels(engine, cotangent, samples));
+        Ok(Some(ParameterFactors {
+            weights: Some([factor(&patches)?, factor(&pixels)?]),
+            bias: bias.transpose()?,
+        }))
     }
 }

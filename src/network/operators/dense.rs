@@ -5,7 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result};
 
 use super::{
-    Kind, Operator, Pass, Prepared, Unary, batched, broadcast, gate, scale_directions, unbroadcast, upload,
+    Kind, Operator, ParameterFactors, Pass, Prepared, Unary, batched, broadcast, gate, scale_directions,
+    unbroadcast, upload,
 };
 
 /// `x W + b` over the last axis: `[.., in] -> [.., out]`.
@@ -45,6 +46,11 @@ impl Dense {
     /// `[out]`
     pub fn bias(&self) -> Option<&Constant> {
         self.bias.as_ref()
+    }
+
+    /// The activation that was fused into it.
+    pub(crate) fn activation(&self) -> Option<Activation> {
+        self.activation
     }
 
     /// The same with an activation behind it whose slope can be read from its value.
@@ -90,6 +96,10 @@ impl Operator for Dense {
     fn parameters(&self) -> usize {
         self.weights.len() + self.bias.as_ref().map_or(0, Constant::len)
     }
+
+    fn has_parameter_factors(&self) -> bool {
+        true
+    }
 }
 
 pub(super) struct PreparedDense<E: Engine> {
@@ -121,6 +131,28 @@ impl<E: Engine> Unary<E> for PreparedDense<E> {
     ) -> Result<TensorOf<E>> {
         let gate = gate(engine, self.activation, pass)?;
         engine.matmul(cotangent, gate.as_ref(), &self.transposed, Epilogue::NONE)
+    }
+
+    /// `a` the input and `d` the cotangent, a position for each index of the axes before the last.
+    fn parameter_factors(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<Option<ParameterFactors<E>>> {
+        let cotangent = match gate(engine, self.activation, pass)? {
+            Some(gate) => scale_directions(engine, cotangent, &gate)?,
+            None => cotangent.clone(),
+        };
+        let samples = pass.inputs[0].rows();
+        let positions = |t: &TensorOf<E>| {
+            let last = t.shape()[t.shape().len() - 1];
+            let rows = t.rows() / samples.max(1);
+            t.reshaped([samples, rows, 1, t.len() / (t.rows() * last).max(1), last])
+        };
+        let (left, right) = (positions(pass.inputs[0])?, positions(&cotangent)?);
+        let bias = self.bias.is_some().then(|| ParameterFactors::sum(engine, &right)).transpose()?;
+        Ok(Some(ParameterFactors { weights: Some([left, right]), bias }))
     }
 }
 

@@ -15,7 +15,9 @@ mod dense;
 mod fixed;
 mod layout;
 mod normalization;
+mod parameters;
 mod pooling;
+mod prelu;
 mod reduction;
 mod select;
 mod softmax;
@@ -27,14 +29,15 @@ use crate::engine::{Activation, Engine, IndicesOf, TensorOf};
 
 use super::Constant;
 
-pub use activation::PRelu;
 pub use arithmetic::{ArithmeticConstant, Branches};
 pub use convolution::{Convolution, ConvolutionTransposed};
 pub use dense::{Dense, Product};
 pub use fixed::Fixed;
 pub use layout::{Concat, Expand, Pad, Permute, Reshape};
 pub use normalization::{ScaleShift, Standardize};
+pub use parameters::ParameterFactors;
 pub use pooling::{AveragePool, MaxPool};
+pub use prelu::PRelu;
 pub use reduction::{Reduce, ReduceMax};
 pub use select::{Interpolate, Select};
 pub use softmax::Softmax;
@@ -115,7 +118,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a tool may ask of an operator. The first three every operator has.
+/// What a tool may ask of an operator. The first five every operator has: whatever is written over the [`Engine`]
+/// trait gives second derivatives on [`Dual`](crate::engine::Dual) and bounds on
+/// [`Interval`](crate::engine::Interval).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Slot {
@@ -201,14 +206,26 @@ pub trait Operator {
     /// Whether it has a slot.
     fn has(&self, slot: Slot) -> bool {
         match slot {
-            Slot::Forward | Slot::JacobianVector | Slot::VectorJacobian => true,
-            Slot::AffinePieces => self.pieces().is_some(),
-            _ => false,
+            Slot::Forward
+            | Slot::JacobianVector
+            | Slot::VectorJacobian
+            | Slot::SecondDerivative
+            | Slot::IntervalBounds => true,
+            Slot::AffinePieces => self.kind() != Kind::Smooth,
+            Slot::ConvexSplit | Slot::TaylorSeries => {
+                self.kind() == Kind::Affine || self.activation().is_some()
+            }
+            Slot::ParameterFactors => self.parameters() == 0 || self.has_parameter_factors(),
         }
     }
 
-    /// The affine pieces of an elementwise function, ascending; the index of a piece is its code.
-    fn pieces(&self) -> Option<Vec<AffinePiece>> {
+    /// Whether the gradient by its parameters has factors.
+    fn has_parameter_factors(&self) -> bool {
+        false
+    }
+
+    /// The elementwise function that it is.
+    fn activation(&self) -> Option<Activation> {
         None
     }
 }
@@ -246,6 +263,17 @@ pub trait Prepared<E: Engine>: Send + Sync {
         cotangent: &TensorOf<E>,
         wanted: &[bool],
     ) -> Result<Vec<Option<TensorOf<E>>>>;
+
+    /// The factors of the gradient by its own parameters, from the cotangent of the output; `None` for an operator
+    /// that has none.
+    fn parameter_factors(
+        &self,
+        _engine: &E,
+        _pass: &Pass<'_, E>,
+        _cotangent: &TensorOf<E>,
+    ) -> Result<Option<ParameterFactors<E>>> {
+        Ok(None)
+    }
 }
 
 impl Op {
@@ -319,6 +347,15 @@ trait Unary<E: Engine>: Send + Sync {
 
     fn vector_jacobian(&self, engine: &E, pass: &Pass<'_, E>, cotangent: &TensorOf<E>)
     -> Result<TensorOf<E>>;
+
+    fn parameter_factors(
+        &self,
+        _engine: &E,
+        _pass: &Pass<'_, E>,
+        _cotangent: &TensorOf<E>,
+    ) -> Result<Option<ParameterFactors<E>>> {
+        Ok(None)
+    }
 }
 
 /// Gives a [`Unary`] its place in the table.
@@ -349,6 +386,15 @@ impl<E: Engine, T: Unary<E>> Prepared<E> for Single<T> {
         _wanted: &[bool],
     ) -> Result<Vec<Option<TensorOf<E>>>> {
         Ok(vec![Some(self.0.vector_jacobian(engine, pass, cotangent)?)])
+    }
+
+    fn parameter_factors(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<Option<ParameterFactors<E>>> {
+        self.0.parameter_factors(engine, pass, cotangent)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
-use super::{Kind, Operator, Pass, Unary, scale_directions};
+use super::{Kind, Operator, ParameterFactors, Pass, Unary, scale_directions};
 
 /// `scale[c] * x + shift[c]` for channel `c`, the first axis of a sample: batch normalisation at inference.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +72,10 @@ impl Operator for ScaleShift {
     fn parameters(&self) -> usize {
         2 * self.scale.len()
     }
+
+    fn has_parameter_factors(&self) -> bool {
+        true
+    }
 }
 
 pub(super) struct PreparedScaleShift<E: Engine> {
@@ -91,6 +95,19 @@ impl<E: Engine> Unary<E> for PreparedScaleShift<E> {
 
     fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
         engine.arithmetic(Arithmetic::Mul, cotangent, &self.scale)
+    }
+
+    /// A group for each channel: `a` the input and `d` the cotangent for the scale, and the shift as a bias.
+    fn parameter_factors(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        cotangent: &TensorOf<E>,
+    ) -> Result<Option<ParameterFactors<E>>> {
+        let (x, wide) = (pass.inputs[0], &self.scale.shape()[1..]);
+        let mut factors = ParameterFactors::elementwise(engine, wide, Some(x), cotangent, x.rows())?;
+        factors.bias = ParameterFactors::elementwise(engine, wide, None, cotangent, x.rows())?.bias;
+        Ok(Some(factors))
     }
 }
 

@@ -1,0 +1,101 @@
+//! Gradients by parameters, in factors.
+
+use crate::engine::{Engine, TensorOf, Window};
+use crate::{Result, Scalar};
+
+use super::expand;
+
+/// The gradient of a layer's output, times a cotangent, by the layer's own parameters.
+///
+/// With `N` samples, `r` cotangents of each, `G` groups that share no parameters and `P` positions that share all, the
+/// gradient by the weights is `sum over p of a[p, i] d[p, o]` for activations `a` and deltas `d` (Racz & Daroczy
+/// 2021). A factor that is the same for all cotangents has the length 1 in the place of `r`.
+pub struct ParameterFactors<E: Engine> {
+    /// `a [N, r, G, P, I]` and `d [N, r, G, P, O]`; `None` where only a bias is added.
+    pub weights: Option<[TensorOf<E>; 2]>,
+    /// The gradient by the bias, `[N, r, G, O]`; `None` without one.
+    pub bias: Option<TensorOf<E>>,
+}
+
+impl<E: Engine> ParameterFactors<E> {
+    /// The gradient by the weights, `[N, r, G, I, O]`.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn gradient(&self, engine: &E) -> Result<Option<TensorOf<E>>> {
+        self.weights.as_ref().map(|[a, d]| engine.multiply(a, d, [true, false])).transpose()
+    }
+
+    /// The sum over positions of deltas `[N, r, G, P, O]`: the gradient by a bias.
+    pub(super) fn sum(engine: &E, deltas: &TensorOf<E>) -> Result<TensorOf<E>> {
+        let shape = deltas.shape().to_vec();
+        engine.sum(deltas, &[3])?.reshaped([shape[0], shape[1], shape[2], shape[4]])
+    }
+
+    /// Parameters `[G]` that each belong to the elements of a sample `joined` along the axes where their own shape
+    /// `wide` has length 1: deltas `d [N * r, joined..]` and, where the parameters are factors, what they multiply,
+    /// `a [N, joined..]`.
+    pub(super) fn elementwise(
+        engine: &E,
+        wide: &[usize],
+        factor: Option<&TensorOf<E>>,
+        deltas: &TensorOf<E>,
+        samples: usize,
+    ) -> Result<Self> {
+        let joined = deltas.shape()[1..].to_vec();
+        let (own, shared): (Vec<usize>, Vec<usize>) = (0..joined.len()).partition(|&axis| wide[axis] != 1);
+        let groups: usize = own.iter().map(|&axis| joined[axis]).product();
+        let positions: usize = shared.iter().map(|&axis| joined[axis]).product();
+        let order: Vec<usize> =
+            std::iter::once(0).chain(own.iter().chain(&shared).map(|axis| axis + 1)).collect();
+        let arrange = |t: &TensorOf<E>| {
+            let t = engine.permute(&expand(engine, t, &joined)?, &order)?;
+            t.reshaped([samples, t.rows() / samples.max(1), groups, positions, 1])
+        };
+        let right = arrange(deltas)?;
+        Ok(match factor {
+            Some(factor) => Self { weights: Some([arrange(factor)?, right]), bias: None },
+            None => Self { weights: None, bias: Some(Self::sum(engine, &right)?) },
+        })
+    }
+
+    /// Patches of images, `[N, c, h, w]` to `[N, G, P, c / G * kernel]`: each window's elements, channel by channel.
+    pub(super) fn patches(engine: &E, x: &TensorOf<E>, window: Window, groups: usize) -> Result<TensorOf<E>> {
+        let &[n, channels, height, width] = x.shape() else { unreachable!("images have four axes") };
+        let [rows, columns] = window.output([height, width])?;
+        let pads = window.pads.map(|pad| pad as isize);
+        let zero = E::Scalar::of(0.0);
+        let padded = engine.pad(x, &[0, 0, pads[0], pads[1]], &[0, 0, pads[2], pads[3]], zero)?;
+        let indices = |axis: usize, count: usize| -> Vec<u32> {
+            let taps = 0..window.kernel[axis];
+            let at = |k: usize, i: usize| (k * window.dilations[axis] + i * window.strides[axis]) as u32;
+            taps.flat_map(|k| (0..count).map(move |i| at(k, i))).collect()
+        };
+        let taps = engine.select(&engine.select(&padded, 2, &indices(0, rows))?, 3, &indices(1, columns))?;
+        let ([kh, kw], own) = (window.kernel, channels / groups);
+        let taps = engine
+            .permute(&taps.reshaped([n, groups, own, kh, rows, kw, columns])?, &[0, 1, 4, 6, 2, 3, 5])?;
+        taps.reshaped([n, groups, rows * columns, own * kh * kw])
+    }
+
+    /// Images `[N, c, h, w]` as `[N, G, P, c / G]`.
+    pub(super) fn pixels(engine: &E, x: &TensorOf<E>, groups: usize) -> Result<TensorOf<E>> {
+        let &[n, channels, height, width] = x.shape() else { unreachable!("images have four axes") };
+        let x = x.reshaped([n, groups, channels / groups, height * width])?;
+        engine.permute(&x, &[0, 1, 3, 2])
+    }
+
+    /// `[N * r, ..]` as `[N, r, ..]`.
+    pub(super) fn directions(t: &TensorOf<E>, samples: usize) -> Result<TensorOf<E>> {
+        let rows = t.rows() / samples.max(1);
+        let sample = t.shape()[1..].to_vec();
+        t.reshaped([&[samples, rows], &sample[..]].concat())
+    }
+
+    /// The gradient by a bias of each channel, from `[N * r, c, h, w]` to `[N, r, 1, c]`.
+    pub(super) fn channels(engine: &E, cotangent: &TensorOf<E>, samples: usize) -> Result<TensorOf<E>> {
+        let sum = engine.sum(cotangent, &[2, 3])?;
+        let channels = cotangent.shape()[1];
+        sum.reshaped([samples, cotangent.rows() / samples.max(1), 1, channels])
+    }
+}

@@ -1,0 +1,621 @@
+//! The table of operators, walked: values, both derivatives, second derivatives, bounds, factors of the parameters'
+//! gradients; each against differences, or against what it must hold.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use common::{dense, jets, random, random_rows};
+use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Dual, Engine, Interval, Window};
+use fenchel::network::operators::{
+    ArithmeticConstant, AveragePool, Branches, Concat, Convolution, ConvolutionTransposed, Dense, Expand,
+    Fixed, Interpolate, MaxPool, PRelu, Pad, Permute, Product, Reduce, ReduceMax, Reshape, ScaleShift,
+    Select, Softmax, Standardize,
+};
+use fenchel::network::{Builder, Constant, Network, NodeId, Op, Slot};
+use fenchel::tolerance::{APPROXIMATE, CLOSE, EXACT, relative_difference};
+use ndarray::{Array2, Axis};
+
+fn constant(seed: u64, shape: &[usize]) -> Constant {
+    Constant::f64(shape, random(seed, shape.iter().product())).unwrap()
+}
+
+fn convolution(seed: u64, shape: [usize; 4], window: Window, groups: usize) -> Convolution {
+    Convolution::new(constant(seed, &shape), Some(constant(seed + 1, &shape[..1])), window, groups).unwrap()
+}
+
+/// A network of an input, the nodes that `f` adds, and a dense layer on top that mixes all elements.
+fn network(shape: &[usize], f: impl FnOnce(&mut Builder, NodeId) -> NodeId) -> Network {
+    let mut builder = Network::builder();
+    let input = builder.input("x", shape).unwrap();
+    let end = f(&mut builder, input);
+    let length: usize = builder.shape(end).iter().product();
+    let flat = builder.add("flat", Reshape { shape: vec![length] }, &[end]).unwrap();
+    let output = builder.add("mix", dense(77, length, 3), &[flat]).unwrap();
+    builder.finish(&[output]).unwrap()
+}
+
+fn one(shape: &[usize], op: impl Into<Op>) -> Network {
+    network(shape, |b, x| b.add("op", op, &[x]).unwrap())
+}
+
+fn global_average() -> Reduce {
+    Reduce { axes: vec![1, 2], keep: true, mean: true }
+}
+
+/// One network for each way through the table.
+fn table() -> Vec<(String, Network)> {
+    let activations = [
+        Activation::Relu,
+        Activation::LeakyRelu { slope: 0.1 },
+        Activation::Clip { low: -0.3, high: 0.8 },
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Softplus,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Abs,
+        Activation::Softsign,
+        Activation::Elu { alpha: 0.7 },
+        Activation::Selu { alpha: 1.67, gamma: 1.05 },
+        Activation::Celu { alpha: 1.3 },
+        Activation::HardSigmoid { alpha: 0.3, beta: 0.4 },
+        Activation::HardSwish,
+        Activation::Mish,
+        Activation::Erf,
+        Activation::Exp,
+        Activation::Power { exponent: 3.0 },
+        Activation::Sin,
+        Activation::Cos,
+    ];
+    // These see positive numbers only.
+    let of_positive = [
+        Activation::Log,
+        Activation::Sqrt,
+        Activation::Power { exponent: -1.0 },
+        Activation::Power { exponent: 1.7 },
+    ];
+    let window = Window::new([2, 3]).with_strides([1, 2]).with_pads([1, 0, 0, 2]);
+    let image = [4, 5, 6];
+    let mut all: Vec<(String, Network)> =
+        activations.iter().map(|&a| (format!("{a:?}"), one(&[11], a))).collect();
+    let mut add = |name: &str, network: Network| all.push((name.to_owned(), network));
+    for activation in of_positive {
+        let network = network(&[11], |b, x| {
+            let positive = b.add("positive", Activation::Softplus, &[x]).unwrap();
+            b.add("op", activation, &[positive]).unwrap()
+        });
+        add(&format!("{activation:?}"), network);
+    }
+    for (name, slopes) in [("one slope", vec![1]), ("a slope for each channel", vec![4, 1, 1])] {
+        let slopes = constant(12, &slopes);
+        add(&format!("PRelu with {name}"), one(&image, PRelu { slopes }));
+    }
+    for keep in [false, true] {
+        for axes in [vec![0], vec![1, 2], vec![0, 2], vec![0, 1, 2]] {
+            let name = format!("over {axes:?}, keeping them: {keep}");
+            add(&format!("sum {name}"), one(&image, Reduce { axes: axes.clone(), keep, mean: false }));
+            add(&format!("mean {name}"), one(&image, Reduce { axes: axes.clone(), keep, mean: true }));
+            add(&format!("maximum {name}"), one(&image, ReduceMax { axes, keep }));
+        }
+    }
+    for axis in 0..3 {
+        add(&format!("softmax along {axis}"), one(&image, Softmax { axis, log: false }));
+        add(&format!("log-softmax along {axis}"), one(&image, Softmax { axis, log: true }));
+        let indices = vec![3, 0, 3, 1];
+        add(&format!("selection along {axis}"), one(&image, Select { axis, indices }));
+        let (low, high) = (vec![0, 1, 2, 3], vec![1, 2, 3, 3]);
+        let weight = vec![0.25, 0.5, 0.0, 1.0];
+        add(&format!("interpolation along {axis}"), one(&image, Interpolate { axis, low, high, weight }));
+    }
+    for axes in [vec![2], vec![1, 2], vec![0, 1, 2]] {
+        add(&format!("standardisation over {axes:?}"), one(&image, Standardize { axes, epsilon: 1e-2 }));
+    }
+    add("expansion", one(&[4, 1, 6], Expand { shape: vec![2, 4, 5, 6] }));
+    for (name, groups) in [("", 1), ("grouped ", 2)] {
+        // Both fit the 5 x 6 image; the second leaves out a row that no window reaches.
+        for (window, size) in [(window, [5, 11]), (Window::new([3, 2]).with_strides([2, 1]), [12, 7])] {
+            let filters = constant(13, &[4, 6 / groups, window.kernel[0], window.kernel[1]]);
+            let op =
+                ConvolutionTransposed::new(filters, Some(constant(14, &[6])), window, groups, size).unwrap();
+            add(&format!("{name}transposed convolution to {size:?}"), one(&image, op));
+        }
+    }
+    for (name, left, right) in [
+        ("", &[2, 3, 4][..], &[2, 4, 5][..]),
+        (" that broadcast", &[2, 3, 4], &[1, 4, 5]),
+        (" of unequal rank", &[3, 4], &[2, 4, 2]),
+    ] {
+        let length = |shape: &[usize]| shape.iter().product::<usize>();
+        let network = network(&[7], |b, x| {
+            let mut matrix = |name: &str, seed, shape: &[usize]| {
+                let flat = b.add(name, dense(seed, 7, length(shape)), &[x]).unwrap();
+                b.add(&format!("{name} matrix"), Reshape { shape: shape.to_vec() }, &[flat]).unwrap()
+            };
+            let (left, right) = (matrix("left", 15, left), matrix("right", 16, right));
+            b.add("op", Product, &[left, right]).unwrap()
+        });
+        add(&format!("product of matrices{name}"), network);
+    }
+    add(
+        "products with fixed matrices on either side",
+        network(&[3, 4], |b, x| {
+            let left = b.add("a", Fixed { value: constant(17, &[2, 3]) }, &[]).unwrap();
+            let right = b.add("b", Fixed { value: constant(18, &[4, 5]) }, &[]).unwrap();
+            let right = b.add("c", Activation::Tanh, &[right]).unwrap();
+            let x = b.add("left", Product, &[left, x]).unwrap();
+            b.add("right", Product, &[x, right]).unwrap()
+        }),
+    );
+    add(
+        "a fixed token joined to others",
+        network(&[3, 4], |b, x| {
+            let token = b.add("token", Fixed { value: constant(19, &[1, 4]) }, &[]).unwrap();
+            let all = b.add("join", Concat { axis: 0 }, &[token, x]).unwrap();
+            let shift = b.add("position", Fixed { value: constant(20, &[4, 4]) }, &[]).unwrap();
+            let all = b.add("shift", Branches { operation: Arithmetic::Add }, &[shift, all]).unwrap();
+            b.add("op", Softmax { axis: 1, log: false }, &[all]).unwrap()
+        }),
+    );
+    add(
+        "attention",
+        network(&[3, 4], |b, x| {
+            let mut project = |name: &str, seed| b.add(name, dense(seed, 4, 4), &[x]).unwrap();
+            let (q, k, v) = (project("q", 21), project("k", 22), project("v", 23));
+            let k = b.add("k^T", Permute { order: vec![1, 0] }, &[k]).unwrap();
+            let scores = b.add("scores", Product, &[q, k]).unwrap();
+            let shares = b.add("shares", Softmax { axis: 1, log: false }, &[scores]).unwrap();
+            let mixed = b.add("mixed", Product, &[shares, v]).unwrap();
+            let sum = b.add("sum", Branches { operation: Arithmetic::Add }, &[mixed, x]).unwrap();
+            b.add("norm", Standardize { axes: vec![1], epsilon: 1e-5 }, &[sum]).unwrap()
+        }),
+    );
+    add("dense", one(&[11], dense(1, 11, 5)));
+    add("dense over the last axis", one(&[3, 4], dense(2, 4, 5)));
+    add("convolution", one(&image, convolution(3, [6, 4, 2, 3], window, 1)));
+    add("grouped convolution", one(&image, convolution(4, [6, 2, 2, 3], window.with_dilations([2, 1]), 2)));
+    add("depthwise convolution", one(&image, convolution(5, [4, 1, 2, 3], window, 4)));
+    add("scale and shift", one(&image, ScaleShift::new(constant(6, &[4]), constant(7, &[4])).unwrap()));
+    add("max-pooling", one(&image, MaxPool { window }));
+    add("average pooling", one(&image, AveragePool { window, counted: [0; 4] }));
+    add("average pooling with padding", one(&image, AveragePool { window, counted: window.pads }));
+    add("global average pooling", one(&image, global_average()));
+    add("permutation", one(&image, Permute { order: vec![2, 0, 1] }));
+    add("padding", one(&image, Pad { before: vec![0, 1, -1], after: vec![2, 0, 1], value: 0.5 }));
+    for operation in
+        [Arithmetic::Add, Arithmetic::Sub, Arithmetic::Mul, Arithmetic::Div, Arithmetic::Min, Arithmetic::Max]
+    {
+        for reversed in [false, true] {
+            let shapes: [&[usize]; 4] = [&[], &[6], &[5, 1], &[2, 1, 5, 6]];
+            for (i, shape) in shapes.into_iter().enumerate() {
+                // Dividing by something near 0 has no derivative that differences could find.
+                let away = random(8, shape.iter().product()).iter().map(|v| v.abs() + 0.5).collect();
+                let constant = Constant::f64(shape, away).unwrap();
+                let input: &[usize] = if i == 3 { &[3, 1, 1, 6] } else { &image };
+                if i == 3 && operation == Arithmetic::Div && reversed {
+                    continue;
+                }
+                let input: Vec<usize> = if i == 3 { vec![1, 5, 6] } else { input.to_vec() };
+                add(
+                    &format!("{operation:?} with a constant {shape:?}, reversed: {reversed}"),
+                    network(&input, |b, x| {
+                        let positive = b.add("positive", Activation::Softplus, &[x]).unwrap();
+                        b.add("op", ArithmeticConstant { operation, constant, reversed }, &[positive])
+                            .unwrap()
+                    }),
+                );
+            }
+        }
+        let branches = |small: bool| {
+            network(&image, |b, x| {
+                let positive = b.add("positive", Activation::Softplus, &[x]).unwrap();
+                let mut other = b.add("other", Activation::Sigmoid, &[x]).unwrap();
+                if small {
+                    other = b.add("pool", global_average(), &[other]).unwrap();
+                }
+                b.add("op", Branches { operation }, &[positive, other]).unwrap()
+            })
+        };
+        add(&format!("{operation:?} of branches"), branches(false));
+        add(&format!("{operation:?} of branches that broadcast"), branches(true));
+    }
+    add(
+        "joined branches",
+        network(&image, |b, x| {
+            let left = b.add("left", Activation::Tanh, &[x]).unwrap();
+            let right = b.add("right", MaxPool { window: Window::new([1, 2]).with_pads([0, 1, 0, 0]) }, &[x]);
+            b.add("op", Concat { axis: 0 }, &[left, right.unwrap(), x]).unwrap()
+        }),
+    );
+    add(
+        "a block with a skip",
+        network(&image, |b, x| {
+            let inner = convolution(9, [4, 4, 3, 3], Window::new([3, 3]).with_pads([1; 4]), 1);
+            let h = b.add("conv", inner, &[x]).unwrap();
+            // Folded into the convolution.
+            let h = b.add("relu", Activation::LeakyRelu { slope: 0.2 }, &[h]).unwrap();
+            let scale = ScaleShift::new(constant(10, &[4]), constant(11, &[4])).unwrap();
+            let h = b.add("bn", scale, &[h]).unwrap();
+            let h = b.add("act", Activation::Tanh, &[h]).unwrap();
+            b.add("skip", Branches { operation: Arithmetic::Add }, &[h, x]).unwrap()
+        }),
+    );
+    all
+}
+
+fn dimension(network: &Network) -> usize {
+    network.inputs().map(|node| node.shape().iter().product::<usize>()).sum()
+}
+
+fn values(network: &Network, x: &Array2<f64>) -> Array2<f64> {
+    network.compile(&Cpu::<f64>::new()).unwrap().values(x.view(), &Context::default()).unwrap()
+}
+
+#[test]
+fn derivatives_equal_central_differences_backward_and_forward() {
+    let step = 1e-6;
+    for (name, network) in table() {
+        let d = dimension(&network);
+        let x = random_rows(20, 2, d);
+        let (_, backward) = jets(&network, &x);
+        for j in 0..d {
+            let moved = |by: f64| {
+                let mut x = x.clone();
+                x.column_mut(j).mapv_inplace(|v| v + by);
+                values(&network, &x)
+            };
+            let difference = (&moved(step) - &moved(-step)) / (2.0 * step);
+            let column = backward.slice(ndarray::s![.., .., j]);
+            let largest = backward.iter().fold(1e-3_f64, |m, v| m.max(v.abs()));
+            let error = (&difference - &column).iter().fold(0.0_f64, |m, v| m.max(v.abs())) / largest;
+            assert!(error < CLOSE, "{name}, input {j}: {error:e}");
+        }
+        // The same network behind a narrow input has fewer inputs than outputs: it runs forward.
+        let mut narrow = Network::builder();
+        let t = narrow.input("t", &[2]).unwrap();
+        let mut last = narrow.add("embed", dense(30, 2, d), &[t]).unwrap();
+        let shape = network.inputs().next().unwrap().shape().to_vec();
+        last = narrow.add("shape", Reshape { shape }, &[last]).unwrap();
+        let mut ids = vec![last];
+        for node in &network.nodes()[1..] {
+            let inputs: Vec<NodeId> = node.inputs().iter().map(|&i| ids[i]).collect();
+            ids.push(narrow.add(node.name(), node.op().unwrap().clone(), &inputs).unwrap());
+        }
+        let narrow = narrow.finish(&ids[ids.len() - 1..]).unwrap();
+        let t = random_rows(31, 3, 2);
+        let (_, forward) = jets(&narrow, &t);
+        let embedded = values(&narrow.cut(None, Some("embed")).unwrap(), &t);
+        let (_, embedding) = jets(&narrow.cut(None, Some("embed")).unwrap(), &t);
+        let (_, whole) = jets(&network, &embedded);
+        let mut expected = vec![];
+        for (n, k, i) in (0..3).flat_map(|n| (0..3).flat_map(move |k| (0..2).map(move |i| (n, k, i)))) {
+            expected.push((0..d).map(|j| whole[[n, k, j]] * embedding[[n, j, i]]).sum::<f64>());
+        }
+        let difference = relative_difference(forward.iter().copied(), expected);
+        assert!(difference < EXACT, "{name}, forward: {difference:e}");
+    }
+}
+
+#[test]
+fn f32_equals_f64_and_no_row_sees_another() {
+    for (name, network) in table() {
+        let x = random_rows(40, 9, dimension(&network));
+        let program = network.compile(&Cpu::<f32>::new()).unwrap();
+        let narrow = x.mapv(|v| v as f32);
+        let together = program.values(narrow.view(), &Context::default()).unwrap();
+        let reference = values(&network, &narrow.mapv(f64::from));
+        let difference =
+            relative_difference(together.iter().map(|&v| f64::from(v)), reference.iter().copied());
+        assert!(difference < CLOSE, "{name}: {difference:e}");
+        let budget = program.bytes_per_sample(None) + program.scratch_bytes();
+        let alone = program.values(narrow.view(), &Context::default().with_memory(budget)).unwrap();
+        assert!(alone == together, "{name}: a row depends on its batch");
+        let engine = program.engine();
+        let jacobians = |rows: ndarray::ArrayView2<'_, f32>| {
+            let jets = program.jets(&program.upload(rows).unwrap(), &[0, 1, 2]).unwrap();
+            engine.download(&jets.jacobians).unwrap()
+        };
+        let single: Vec<f32> = (0..9).flat_map(|n| jacobians(narrow.slice(ndarray::s![n..=n, ..]))).collect();
+        assert!(single == jacobians(narrow.view()), "{name}: a Jacobian depends on its batch");
+    }
+}
+
+/// Directions, one for each row.
+fn directions(seed: u64, rows: usize, columns: usize) -> Array2<f64> {
+    random_rows(seed, rows, columns).mapv(|v| v - 0.5)
+}
+
+/// Along the directions: values, their derivatives, and those of the Jacobians, `[N, K]`, `[N, K]` and `[N, K, D]`.
+fn second(network: &Network, x: &Array2<f64>, u: &Array2<f64>) -> [Vec<f64>; 3] {
+    let engine = Dual::new(Cpu::<f64>::new());
+    let program = network.compile(&engine).unwrap();
+    let plain = |rows: &Array2<f64>| engine.inner().upload(rows.as_slice().unwrap(), rows.shape()).unwrap();
+    let outputs: Vec<usize> = (0..program.outputs()).collect();
+    let jets = program.jets(&engine.dual(&plain(x), Some(&plain(u))).unwrap(), &outputs).unwrap();
+    let read = |t: Option<fenchel::engine::TensorOf<Cpu<f64>>>, length: usize| {
+        t.map_or(vec![0.0; length], |t| engine.inner().download(&t).unwrap())
+    };
+    [
+        engine.download(&jets.values).unwrap(),
+        read(engine.tangent(&jets.values), jets.values.len()),
+        read(engine.tangent(&jets.jacobians), jets.jacobians.len()),
+    ]
+}
+
+#[test]
+fn second_derivatives_equal_differences_of_jacobians() {
+    let step = 1e-6;
+    for (name, network) in table() {
+        let d = dimension(&network);
+        let (x, u) = (random_rows(20, 2, d), directions(21, 2, d));
+        let [values_there, along, bend] = second(&network, &x, &u);
+        assert!(relative_difference(values_there, values(&network, &x).iter().copied()) < EXACT, "{name}");
+        let (_, jacobian) = jets(&network, &x);
+        let product = (0..2).flat_map(|n| jacobian.index_axis(Axis(0), n).dot(&u.row(n)).to_vec());
+        let difference = relative_difference(along, product);
+        assert!(difference < EXACT, "{name}, first derivative: {difference:e}");
+        let at = |by: f64| jets(&network, &(&x + &(&u * by))).1;
+        let difference = (&at(step) - &at(-step)) / (2.0 * step);
+        let largest = jacobian.iter().chain(&difference).fold(1e-3_f64, |m, v| m.max(v.abs()));
+        let error = difference.iter().zip(&bend).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / largest;
+        assert!(error < CLOSE, "{name}, second derivative: {error:e}");
+    }
+}
+
+/// Bounds over boxes around the rows of `x`: of values, Jacobians, and derivatives of Jacobians along `u`.
+fn bounds(network: &Network, x: &Array2<f64>, radius: f64, u: &Array2<f64>) -> [[Vec<f64>; 2]; 3] {
+    let engine = Dual::new(Interval::new());
+    let program = network.compile(&engine).unwrap();
+    let (low, high) = (x.mapv(|v| v - radius), x.mapv(|v| v + radius));
+    let boxes = engine.inner().boxes(low.as_slice().unwrap(), high.as_slice().unwrap(), x.shape()).unwrap();
+    let direction = engine.inner().upload(u.as_slice().unwrap(), u.shape()).unwrap();
+    let outputs: Vec<usize> = (0..program.outputs()).collect();
+    let jets = program.jets(&engine.dual(&boxes, Some(&direction)).unwrap(), &outputs).unwrap();
+    let ends = |t: &fenchel::engine::TensorOf<Interval>| engine.inner().bounds(t).unwrap();
+    let zeros = vec![0.0; jets.jacobians.len()];
+    [
+        ends(&engine.value(&jets.values)),
+        ends(&engine.value(&jets.jacobians)),
+        engine.tangent(&jets.jacobians).map_or([zeros.clone(), zeros], |t| ends(&t)),
+    ]
+}
+
+#[test]
+fn bounds_hold_over_boxes() {
+    for (name, network) in table() {
+        let d = dimension(&network);
+        let (x, u) = (random_rows(50, 2, d), directions(51, 2, d));
+        for radius in [1e-7, 0.05, 1.5] {
+            let bounds = bounds(&network, &x, radius, &u);
+            for seed in 0..12 {
+                // Corners and points inside.
+                let inside =
+                    directions(60 + seed, 2, d).mapv(|v| if seed % 2 == 0 { v.signum() } else { v / 1.5 });
+                let point = &x + &(inside * radius);
+                let [there, _, bend] = second(&network, &point, &u);
+                let (_, jacobian) = jets(&network, &point);
+                let quantities = [there, jacobian.iter().copied().collect(), bend];
+                for (what, (values, [low, high])) in quantities.iter().zip(&bounds).enumerate() {
+                    for (i, value) in values.iter().enumerate() {
+                        // The values themselves were rounded on their way.
+                        let slack = EXACT * (1.0 + value.abs());
+                        assert!(
+                            low[i] - slack <= *value && *value <= high[i] + slack,
+                            "{name}, derivative {what} at {i}, radius {radius}: {value} is not in [{}, {}]",
+                            low[i],
+                            high[i]
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_shrink_with_their_boxes() {
+    for (name, network) in table() {
+        let d = dimension(&network);
+        let (x, u) = (random_rows(50, 2, d), directions(51, 2, d));
+        let bounds = bounds(&network, &x, 1e-9, &u);
+        for (what, [low, high]) in bounds.iter().enumerate() {
+            let largest = low.iter().chain(high).fold(1.0_f64, |m, v| m.max(v.abs()));
+            let width = low.iter().zip(high).fold(0.0_f64, |m, (l, h)| m.max(h - l)) / largest;
+            assert!(width < CLOSE, "{name}, derivative {what}: {width:e}");
+        }
+    }
+}
+
+#[test]
+fn bounds_of_unbounded_things_are_the_whole_line() {
+    let network = one(&[3], Activation::Log);
+    let [[low, high], ..] = bounds(&network, &Array2::zeros((1, 3)), 1.0, &Array2::zeros((1, 3)));
+    assert!(low.iter().all(|v| *v == f64::NEG_INFINITY) && high.iter().all(|v| *v == f64::INFINITY));
+    let engine = Interval::new();
+    assert!(engine.boxes(&[1.0], &[0.0], &[1]).is_err() && engine.boxes(&[f64::NAN], &[0.0], &[1]).is_err());
+}
+
+/// A parametrised operator: input shape, parameters, and the operator with given ones.
+struct Parametrised {
+    name: &'static str,
+    input: Vec<usize>,
+    weights: usize,
+    bias: usize,
+    make: Box<dyn Fn(&[f64], &[f64]) -> Op>,
+    /// Where the weight `(group, i, o)` of `[G, I, O]` stands among the operator's own.
+    position: fn([usize; 3], [usize; 3]) -> usize,
+}
+
+fn parametrised() -> Vec<Parametrised> {
+    let of = |shape: &[usize], values: &[f64]| Constant::f64(shape, values.to_vec()).unwrap();
+    let window = Window::new([2, 3]).with_strides([1, 2]).with_pads([1, 0, 0, 2]).with_dilations([2, 1]);
+    let straight: fn([usize; 3], [usize; 3]) -> usize = |[g, i, o], [_, il, ol]| (g * il + i) * ol + o;
+    let filters: fn([usize; 3], [usize; 3]) -> usize = |[g, i, o], [_, il, ol]| (g * ol + o) * il + i;
+    vec![
+        Parametrised {
+            name: "dense",
+            input: vec![3, 4],
+            weights: 20,
+            bias: 5,
+            make: Box::new(move |w, b| Dense::new(of(&[4, 5], w), Some(of(&[5], b))).unwrap().into()),
+            position: straight,
+        },
+        Parametrised {
+            name: "grouped convolution",
+            input: vec![4, 5, 6],
+            weights: 6 * 2 * 6,
+            bias: 6,
+            make: Box::new(move |w, b| {
+                Convolution::new(of(&[6, 2, 2, 3], w), Some(of(&[6], b)), window, 2).unwrap().into()
+            }),
+            position: filters,
+        },
+        Parametrised {
+            name: "grouped transposed convolution",
+            input: vec![4, 5, 6],
+            weights: 4 * 3 * 6,
+            bias: 6,
+            make: Box::new(move |w, b| {
+                let window = Window::new([2, 3]).with_strides([1, 2]).with_pads([1, 0, 0, 2]);
+                let (filters, bias) = (of(&[4, 3, 2, 3], w), of(&[6], b));
+                ConvolutionTransposed::new(filters, Some(bias), window, 2, [5, 11]).unwrap().into()
+            }),
+            position: filters,
+        },
+        Parametrised {
+            name: "scale and shift",
+            input: vec![4, 5],
+            weights: 4,
+            bias: 4,
+            make: Box::new(move |w, b| ScaleShift::new(of(&[4], w), of(&[4], b)).unwrap().into()),
+            position: straight,
+        },
+        Parametrised {
+            name: "product with a constant",
+            input: vec![4, 5, 3],
+            weights: 20,
+            bias: 0,
+            make: Box::new(move |w, _| {
+                let constant = of(&[4, 5, 1], w);
+                ArithmeticConstant { operation: Arithmetic::Mul, constant, reversed: true }.into()
+            }),
+            position: straight,
+        },
+        Parametrised {
+            name: "sum with a constant",
+            input: vec![4, 5, 3],
+            weights: 0,
+            bias: 15,
+            make: Box::new(move |_, b| {
+                let constant = of(&[5, 3], b);
+                ArithmeticConstant { operation: Arithmetic::Add, constant, reversed: false }.into()
+            }),
+            position: straight,
+        },
+        Parametrised {
+            name: "PRelu",
+            input: vec![4, 5, 3],
+            weights: 4,
+            bias: 0,
+            make: Box::new(move |w, _| PRelu { slopes: of(&[4, 1, 1], w) }.into()),
+            position: straight,
+        },
+    ]
+}
+
+#[test]
+fn parameter_gradients_equal_central_differences() {
+    let (samples, step) = (2, 1e-6);
+    for op in parametrised() {
+        let name = op.name;
+        let (w, b) = (random(70, op.weights), random(71, op.bias));
+        let build = |w: &[f64], b: &[f64]| one(&op.input, (op.make)(w, b));
+        let base = build(&w, &b);
+        let x = random_rows(72, samples, dimension(&base));
+        let program = base.compile_unfolded(&Cpu::<f64>::new()).unwrap();
+        let engine = program.engine();
+        let (mut weights, mut bias, mut sizes) = (vec![], vec![], vec![]);
+        let mut each = |node: &str, factors: fenchel::network::operators::ParameterFactors<Cpu<f64>>| {
+            if node == "op" {
+                if let Some(gradient) = factors.gradient(engine)? {
+                    sizes = gradient.shape()[2..].to_vec();
+                    weights = engine.download(&gradient)?;
+                }
+                bias = factors.bias.map(|bias| engine.download(&bias)).transpose()?.unwrap_or_default();
+            }
+            Ok(())
+        };
+        program.parameter_factors(&program.upload(x.view()).unwrap(), &[0, 2], &mut each).unwrap();
+        assert_eq!((weights.len(), bias.len()), (samples * 2 * op.weights, samples * 2 * op.bias), "{name}");
+        let slope = |moved: &dyn Fn(f64) -> Network| {
+            let (up, down) = (values(&moved(step), &x), values(&moved(-step), &x));
+            (up - down) / (2.0 * step)
+        };
+        for j in 0..op.bias {
+            let difference = slope(&|by| {
+                let mut b = b.clone();
+                b[j] += by;
+                build(&w, &b)
+            });
+            let found = (0..samples * 2).map(|row| bias[row * op.bias + j]);
+            let expected = (0..samples).flat_map(|n| [difference[[n, 0]], difference[[n, 2]]]);
+            let error = relative_difference(found, expected);
+            assert!(error < APPROXIMATE, "{name}, bias {j}: {error:e}");
+        }
+        for index in 0..op.weights {
+            let [_, il, ol] = sizes[..] else { panic!("{name} has weights") };
+            let place = [index / (il * ol), index / ol % il, index % ol];
+            let difference = slope(&|by| {
+                let mut w = w.clone();
+                w[(op.position)(place, [sizes[0], il, ol])] += by;
+                build(&w, &b)
+            });
+            let found = (0..samples * 2).map(|row| weights[row * op.weights + index]);
+            let expected: Vec<f64> =
+                (0..samples).flat_map(|n| [difference[[n, 0]], difference[[n, 2]]]).collect();
+            // A weight that few elements see has a small gradient.
+            let scale = weights.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+            let error = found.zip(expected).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / scale;
+            assert!(error < CLOSE, "{name}, weight {place:?}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn folded_networks_equal_unfolded_ones() {
+    for (name, network) in table() {
+        let x = random_rows(80, 3, dimension(&network));
+        let unfolded = network.compile_unfolded(&Cpu::<f64>::new()).unwrap();
+        let reference = unfolded.values(x.view(), &Context::default()).unwrap();
+        let folded = values(&network, &x);
+        assert!(relative_difference(folded.iter().copied(), reference.iter().copied()) < EXACT, "{name}");
+    }
+}
+
+#[test]
+fn slots_are_there_or_named() {
+    for (name, network) in table() {
+        for slot in [
+            Slot::Forward,
+            Slot::JacobianVector,
+            Slot::VectorJacobian,
+            Slot::SecondDerivative,
+            Slot::IntervalBounds,
+        ] {
+            network.require("a test", slot).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+    let refusal = |op: Op, slot| one(&[4, 5, 6], op).require("the tool", slot).unwrap_err().to_string();
+    let softmax = refusal(Softmax { axis: 0, log: false }.into(), Slot::AffinePieces);
+    assert!(
+        softmax.contains("the tool needs affine pieces") && softmax.contains("Softmax ('op')"),
+        "{softmax}"
+    );
+    assert!(refusal(MaxPool { window: Window::new([2, 2]) }.into(), Slot::ConvexSplit).contains("convex"));
+    assert!(
+        refusal(Standardize { axes: vec![0], epsilon: 1.0 }.into(), Slot::TaylorSeries).contains("Taylor")
+    );
+    let divisor = Constant::from(2.0);
+    let division = ArithmeticConstant { operation: Arithmetic::Div, constant: divisor, reversed: false };
+    assert!(refusal(division.into(), Slot::ParameterFactors).contains("factors of the parameter gradient"));
+}
