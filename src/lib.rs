@@ -50,10 +50,12 @@
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
+//! | [`activation`] | elementwise functions, and what is known of each |
 //! | [`data`] | arrays and images in, arrays out |
 //!
 //! Everything above [`engine`] is written once, over its trait [`Engine`](engine::Engine).
 
+pub mod activation;
 pub mod cli;
 pub mod data;
 pub mod engine;

@@ -63,6 +63,8 @@ pub(super) enum Verb {
     Sweep(Sweep),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
+    /// Time a network's forward passes and jets, in memory
+    Bench(Bench),
     /// List the devices there are
     Devices,
 }
@@ -72,7 +74,7 @@ pub(super) struct Model {
     /// The network, an ONNX file
     pub model: PathBuf,
 
-    /// The node whose value counts as the output, by its name in the file [default: the output]
+    /// The node whose value counts as the output, by its name in the file [default: the output, or all side by side]
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
 
@@ -80,9 +82,20 @@ pub(super) struct Model {
     #[arg(long, value_name = "NAME")]
     pub from: Option<String>,
 
+    /// Fix another input of the graph at a value, such as state=zeros.npy (an array with the elements of one sample)
+    #[arg(long, value_name = "INPUT=FILE", value_parser = fix)]
+    pub fix: Vec<Fix>,
+
     /// Strip a softmax at the end
     #[arg(long)]
     pub logits: bool,
+}
+
+/// An input of a graph, and the file with its value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fix {
+    pub input: String,
+    pub file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +132,30 @@ pub(super) struct Reading {
     /// Divided by after that: one number, or one for each channel
     #[arg(long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true)]
     pub std: Option<Vec<f64>>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: fenchel bench model.onnx --samples 1000 --outputs 0..10")]
+pub(super) struct Bench {
+    #[command(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// Rows of data, of which the first are taken [default: random numbers in [0, 1)]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub reading: Reading,
+
+    /// Number of samples
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub samples: usize,
+
+    /// Repetitions that are timed, after one that is not
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub repeats: usize,
 }
 
 #[derive(Debug, Args)]
@@ -312,6 +349,15 @@ fn list(text: &str) -> Result<List, String> {
         Err(_) => range(part).map_err(|_| "expected numbers and ranges, such as 0,3..5".to_owned()),
     };
     text.split(',').map(part).collect::<Result<_, _>>().map(List)
+}
+
+fn fix(text: &str) -> Result<Fix, String> {
+    match text.rsplit_once('=') {
+        Some((input, file)) if !input.is_empty() && !file.is_empty() => {
+            Ok(Fix { input: input.to_owned(), file: file.into() })
+        }
+        _ => Err("expected the name of an input and a file, such as state=zeros.npy".to_owned()),
+    }
 }
 
 fn pieces(text: &str) -> Result<Pieces, String> {

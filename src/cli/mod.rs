@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the job failed, 2 wrong usage.
 
 mod args;
+mod bench;
 mod demo;
 mod devices;
 mod eval;
@@ -52,6 +53,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Verb::Eval(arguments) => eval::eval(&session, &arguments),
         Verb::Sweep(arguments) => sweep::sweep(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
+        Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),
     }
 }

@@ -11,11 +11,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::data::{Dataset, Normalization, ReadOptions};
 use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, SplineEngine};
 use crate::network::onnx::{self, LoadOptions};
-use crate::network::{Network, Program};
+use crate::network::{Constant, Network, Program};
 use crate::spline::{self, JetSource, Label};
 use crate::{Error, Result};
 
-use super::args::{self, CurvatureChoice, Globals, List, Precision};
+use super::args::{self, CurvatureChoice, Fix, Globals, List, Precision};
 use super::progress::Bars;
 
 /// The settled general arguments.
@@ -110,18 +110,26 @@ impl Session {
 impl args::Model {
     /// Loads the network and cuts it as asked.
     pub(super) fn load(&self) -> Result<Loaded> {
-        let model = onnx::load(&self.model, &LoadOptions { logits: self.logits })?;
-        let network = model.network.cut(self.from.as_deref(), self.node.as_deref())?;
+        let Loaded { network, model } = self.load_all()?;
+        let network = network.cut(self.from.as_deref(), self.node.as_deref())?;
         Ok(Loaded { network, model })
     }
 
     /// Loads the network; all of it, with all inputs and outputs, where no cut is asked for.
     pub(super) fn load_whole(&self) -> Result<Loaded> {
-        if self.from.is_some() || self.node.is_some() {
-            return self.load();
-        }
+        if self.from.is_some() || self.node.is_some() { self.load() } else { self.load_all() }
+    }
+
+    /// Loads the network with the fixed inputs fixed.
+    fn load_all(&self) -> Result<Loaded> {
         let model = onnx::load(&self.model, &LoadOptions { logits: self.logits })?;
-        Ok(Loaded { network: model.network.clone(), model })
+        let mut network = model.network.clone();
+        for Fix { input, file } in &self.fix {
+            let data = Dataset::open(file, &ReadOptions::default())?;
+            let value: Vec<f64> = data.rows(0..data.len())?.into_iter().collect();
+            network = network.fix(input, &Constant::f64([value.len()], value)?)?;
+        }
+        Ok(Loaded { network, model })
     }
 }
 

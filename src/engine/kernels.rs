@@ -4,6 +4,8 @@ use crate::{Error, Result, Scalar};
 
 use super::Tensor;
 
+pub use crate::activation::Activation;
+
 /// Sliding windows over the last two axes, as ONNX has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
@@ -70,58 +72,6 @@ impl Window {
         (0..self.kernel[axis]).map(move |k| {
             (start + k * self.dilations[axis]).checked_sub(self.pads[axis]).filter(|&i| i < size)
         })
-    }
-}
-
-/// An elementwise function. Its derivatives at kinks are those of the side below (0 for ReLU at 0).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Activation {
-    /// `max(x, 0)`
-    Relu,
-    /// `x` above 0, `slope * x` at and below 0.
-    LeakyRelu {
-        /// The slope below 0.
-        slope: f64,
-    },
-    /// `min(max(x, low), high)`
-    Clip {
-        /// Lower limit, possibly minus infinity.
-        low: f64,
-        /// Upper limit, possibly infinity.
-        high: f64,
-    },
-    /// `1 / (1 + exp(-x))`
-    Sigmoid,
-    /// `tanh(x)`
-    Tanh,
-    /// `ln(1 + exp(x))`
-    Softplus,
-    /// `x * Phi(x)`, with the distribution function of the normal distribution.
-    Gelu,
-    /// The form of GELU with `tanh` (Hendrycks & Gimpel 2016).
-    GeluTanh,
-    /// `x * sigmoid(x)`, also called Swish.
-    Silu,
-    /// `x^exponent`
-    Power {
-        /// The exponent.
-        exponent: f64,
-    },
-}
-
-impl Activation {
-    /// STUB
-    pub fn range(self, order: u8, low: f64, high: f64) -> (f64, f64) {
-        let _ = (order, low, high);
-        (f64::NEG_INFINITY, f64::INFINITY)
-    }
-    /// STUB
-    pub fn slope_from_output(self) -> bool {
-        match self {
-            Self::Relu => true,
-            Self::LeakyRelu { slope } => slope > 0.0,
-            _ => false,
-        }
     }
 }
 

@@ -25,6 +25,8 @@ struct Step<E: Engine> {
     work: Work<E>,
     inputs: Vec<usize>,
     shape: Vec<usize>,
+    /// Operations in its products for one sample.
+    flops: u64,
     /// Arrays as large as its inputs that it holds while it works.
     intermediates: usize,
     /// The last step that reads this one's value.
@@ -76,12 +78,13 @@ impl Network {
             let shapes: Vec<&[usize]> = node.inputs.iter().map(|&j| network.nodes[j].shape()).collect();
             node.inputs.iter().for_each(|&j| last_use[j] = i);
             let (inputs, shape) = (node.inputs.clone(), node.shape.clone());
-            let mut intermediates = 0;
+            let (mut intermediates, mut flops) = (0, 0);
             let work = match &node.op {
                 None => Work::Input,
                 Some(op) => {
                     scratch = scratch.max(op.operator().scratch(&shapes));
                     intermediates = op.operator().intermediates();
+                    flops = op.operator().flops(&shapes);
                     let prepared = op.prepare(engine, &shapes)?;
                     let fixed: Option<Vec<&TensorOf<E>>> = inputs.iter().map(|&j| steps[j].fixed()).collect();
                     match fixed {
@@ -91,7 +94,7 @@ impl Network {
                 }
             };
             let name = node.name.clone();
-            steps.push(Step { name, work, inputs, shape, intermediates, last_use: 0 });
+            steps.push(Step { name, work, inputs, shape, flops, intermediates, last_use: 0 });
         }
         steps.iter_mut().zip(last_use).for_each(|(step, last)| step.last_use = last);
         Ok(Program { engine: engine.clone(), steps, scratch })
@@ -276,6 +279,13 @@ impl<E: Engine> Program<E> {
             }
         };
         (elements * size_of::<E::Scalar>()) as u64
+    }
+
+    /// Operations in the products of a pass for each sample, with nothing skipped.
+    pub fn flops_per_sample(&self, jets_of: Option<usize>) -> u64 {
+        let forward: u64 = self.steps.iter().filter(|step| step.varies()).map(|step| step.flops).sum();
+        let directions = jets_of.map_or(0, |outputs| outputs.min(self.dimension()));
+        forward * (1 + directions as u64)
     }
 
     fn runs_forward(&self, outputs: usize) -> bool {

@@ -1,168 +1,418 @@
 //! Elementwise activations and their first two derivatives.
+//!
+//! The formulas stand once, over [`Elementary`]; all of them stay finite wherever the true value is.
+
+mod elementary;
+
+use std::any::TypeId;
 
 use rayon::prelude::*;
 
 use crate::Scalar;
-use crate::engine::kernels::Activation;
+use crate::activation::Activation;
 
 use super::CpuTensor;
 use super::arithmetic::SERIAL;
+use elementary::{Elementary, limited};
+
+/// Beyond it the bell curves under the derivatives of smooth activations are 0 in `f64` (and squares of it are
+/// finite in `f32`).
+const FAR: f64 = 40.0;
 
 pub(super) fn activate<S: Scalar>(activation: Activation, order: u8, x: &CpuTensor<S>) -> CpuTensor<S> {
-    let (zero, one, two, half) = (S::zero(), S::one(), S::of(2.0), S::of(0.5));
-    // At a kink the derivative is that of the side below. Comparisons are written so that NaN passes through.
-    match activation {
-        Activation::Relu => match order {
-            0 => map(x, |x| if x <= zero { zero } else { x }),
-            1 => map(x, |x| if x <= zero { zero } else { one }),
-            _ => map(x, |_| zero),
-        },
-        Activation::LeakyRelu { slope } => {
-            let slope = S::of(slope);
-            match order {
-                0 => map(x, |x| if x <= zero { slope * x } else { x }),
-                1 => map(x, |x| if x <= zero { slope } else { one }),
-                _ => map(x, |_| zero),
-            }
-        }
-        Activation::Clip { low, high } => {
-            let (low, high) = (S::of(low), S::of(high));
-            match order {
-                0 => map(x, |x| {
-                    if x <= low {
-                        low
-                    } else if x > high {
-                        high
-                    } else {
-                        x
-                    }
-                }),
-                1 => map(x, |x| if x <= low || x > high { zero } else { one }),
-                _ => map(x, |_| zero),
-            }
-        }
-        Activation::Sigmoid => match order {
-            0 => map(x, sigmoid),
-            1 => map(x, sigmoid_slope),
-            _ => map(x, |x| sigmoid_slope(x) * (one - two * sigmoid(x))),
-        },
-        Activation::Tanh => match order {
-            0 => map(x, |x| x.tanh()),
-            1 => map(x, sech_squared),
-            _ => map(x, |x| -two * x.tanh() * sech_squared(x)),
-        },
-        Activation::Softplus => match order {
-            0 => map(x, |x| x.max(zero) + (-x.abs()).exp().ln_1p()),
-            1 => map(x, sigmoid),
-            _ => map(x, sigmoid_slope),
-        },
-        Activation::Gelu => {
-            let density = |x: S| {
-                (-half * x * x).exp()
-                    * S::of(0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2)
-            };
-            let distribution = |x: S| half * (one + (x * S::of(std::f64::consts::FRAC_1_SQRT_2)).erf());
-            match order {
-                0 => map(x, |x| x * distribution(x)),
-                1 => map(x, |x| distribution(x) + x * density(x)),
-                _ => map(x, |x| density(x) * (two - x * x)),
-            }
-        }
-        Activation::GeluTanh => {
-            let (scale, cubic) =
-                (S::of(std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2), S::of(0.044715));
-            let three = S::of(3.0);
-            // The inner function u and its first two derivatives.
-            let inner = |x: S| scale * (x + cubic * x * x * x);
-            let inner_slope = |x: S| scale * (one + three * cubic * x * x);
-            let inner_bend = |x: S| scale * S::of(6.0) * cubic * x;
-            match order {
-                0 => map(x, |x| half * x * (one + inner(x).tanh())),
-                1 => map(x, |x| {
-                    let u = inner(x);
-                    half * (one + u.tanh()) + half * x * sech_squared(u) * inner_slope(x)
-                }),
-                _ => map(x, |x| {
-                    let (u, slope) = (inner(x), inner_slope(x));
-                    sech_squared(u) * (slope + half * x * (inner_bend(x) - two * u.tanh() * slope * slope))
-                }),
-            }
-        }
-        Activation::Power { exponent } => {
-            let power = |x: S, e: f64| if e == 2.0 { x * x } else { x.powf(S::of(e)) };
-            match order {
-                0 => map(x, |x| power(x, exponent)),
-                1 => map(x, |x| S::of(exponent) * power(x, exponent - 1.0)),
-                _ => map(x, |x| S::of(exponent * (exponent - 1.0)) * power(x, exponent - 2.0)),
-            }
-        }
-        Activation::Silu => match order {
-            0 => map(x, |x| x * sigmoid(x)),
-            1 => map(x, |x| sigmoid(x) + x * sigmoid_slope(x)),
-            _ => map(x, |x| sigmoid_slope(x) * (two + x * (one - two * sigmoid(x)))),
-        },
+    let mut values = vec![S::zero(); x.len()];
+    // The two types have elementary functions of their own, which `Scalar` does not know.
+    if TypeId::of::<S>() == TypeId::of::<f32>() {
+        spread::<f32>(
+            activation,
+            order,
+            bytemuck::cast_slice(x.values()),
+            bytemuck::cast_slice_mut(&mut values),
+        );
+    } else {
+        spread::<f64>(
+            activation,
+            order,
+            bytemuck::cast_slice(x.values()),
+            bytemuck::cast_slice_mut(&mut values),
+        );
+    }
+    CpuTensor::of(x.shape(), values)
+}
+
+fn spread<S: Elementary>(activation: Activation, order: u8, x: &[S], y: &mut [S]) {
+    if x.len() <= SERIAL {
+        evaluate(activation, Loop { order, x, y });
+    } else {
+        y.par_chunks_mut(SERIAL)
+            .zip(x.par_chunks(SERIAL))
+            .for_each(|(y, x)| evaluate(activation, Loop { order, x, y }));
     }
 }
 
-/// Without overflow on either side: `exp` of large numbers only ever divides.
-fn sigmoid<S: Scalar>(x: S) -> S {
-    S::one() / (S::one() + (-x).exp())
+/// One pass over a chunk.
+struct Loop<'a, S> {
+    order: u8,
+    x: &'a [S],
+    y: &'a mut [S],
 }
 
-fn sigmoid_slope<S: Scalar>(x: S) -> S {
-    sigmoid(x) * sigmoid(-x)
+impl<S: Elementary> Loop<'_, S> {
+    /// Applies the one of three functions that the order asks for: value, first and second derivative.
+    fn of(self, value: impl Fn(S) -> S, slope: impl Fn(S) -> S, bend: impl Fn(S) -> S) {
+        match self.order {
+            0 => self.run(value),
+            1 => self.run(slope),
+            _ => self.run(bend),
+        }
+    }
+
+    fn run(self, f: impl Fn(S) -> S) {
+        let Self { x, y, .. } = self;
+        // One compiled copy of the loop for each instruction set, chosen by the processor at hand.
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            move || {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = f(x);
+                }
+            },
+        );
+    }
 }
 
-/// `1 - tanh(x)^2`, without its cancellation.
-fn sech_squared<S: Scalar>(x: S) -> S {
-    let inverse = x.cosh().recip();
-    inverse * inverse
+/// Closures own what they capture: a reference could point into the output, which would keep loops from being
+/// vectorised. Comparisons are written so that the derivative at a kink is that of the side below, and NaN passes through.
+fn evaluate<S: Elementary>(activation: Activation, over: Loop<'_, S>) {
+    let (zero, one, two, half) = (S::zero(), S::one(), S::of(2.0), S::of(0.5));
+    match activation {
+        Activation::Relu => {
+            over.of(move |x| if x <= zero { zero } else { x }, move |x| step(x, zero, one), flat)
+        }
+        Activation::LeakyRelu { slope } => {
+            let slope = S::of(slope);
+            over.of(move |x| if x <= zero { slope * x } else { x }, move |x| step(x, slope, one), flat);
+        }
+        Activation::Clip { low, high } => {
+            let (low, high) = (S::of(low), S::of(high));
+            let slope = move |x| if x <= low || x > high { zero } else { one + flat(x) };
+            over.of(move |x| limited(x, low, high), slope, flat);
+        }
+        Activation::Abs => over.of(move |x| x.abs(), move |x| step(x, -one, one), flat),
+        Activation::HardSigmoid { alpha, beta } => {
+            let (alpha, beta) = (S::of(alpha), S::of(beta));
+            // The side below a kink is where `y` is smaller or larger, as `alpha` has it.
+            let slope = move |x: S| {
+                let y = alpha * x + beta;
+                let y = if alpha < zero { one - y } else { y };
+                if y <= zero || y > one { zero } else { alpha + flat(x) }
+            };
+            over.of(move |x| limited(alpha * x + beta, zero, one), slope, flat);
+        }
+        Activation::HardSwish => {
+            let (three, sixth) = (S::of(3.0), S::of(1.0 / 6.0));
+            let piece = move |x: S, below: S, between: S, above: S| {
+                if x <= -three {
+                    below
+                } else if x > three {
+                    above
+                } else {
+                    between
+                }
+            };
+            over.of(
+                move |x| piece(x, zero, x * (x * sixth + half), x),
+                move |x| piece(x, zero, two * x * sixth + half, one),
+                move |x| piece(x, zero, two * sixth + flat(x), zero),
+            );
+        }
+        Activation::Softsign => over.of(
+            move |x| x / (one + x.abs()),
+            move |x| {
+                let r = (one + x.abs()).recip();
+                r * r
+            },
+            move |x| {
+                let r = (one + x.abs()).recip();
+                step(x, two, -two) * r * r * r
+            },
+        ),
+        Activation::Elu { alpha } => exponential(over, S::of(alpha), one, one),
+        Activation::Selu { alpha, gamma } => exponential(over, S::of(gamma * alpha), one, S::of(gamma)),
+        Activation::Celu { alpha } => exponential(over, S::of(alpha), S::of(alpha), one),
+        Activation::Sigmoid => over.of(sigmoid, sigmoid_slope, sigmoid_bend),
+        Activation::Tanh => over.of(
+            move |x| half_tanh(two * x),
+            move |x| S::of(4.0) * sigmoid_slope(two * x),
+            move |x| S::of(8.0) * sigmoid_bend(two * x),
+        ),
+        Activation::Softplus => over.of(
+            move |x| {
+                let above = if x > zero { x } else { zero };
+                above + (-x.abs()).exponential().log_of_one_plus()
+            },
+            sigmoid,
+            sigmoid_slope,
+        ),
+        Activation::Silu => over.of(
+            move |x| x * sigmoid(x),
+            move |x| sigmoid(x) + x * sigmoid_slope(x),
+            move |x| sigmoid_slope(x) * (two - x * half_tanh(x)),
+        ),
+        Activation::Gelu => over.of(
+            move |x| x * normal(near(x)).0,
+            move |x| {
+                let x = near(x);
+                let (distribution, density) = normal(x);
+                distribution + x * density
+            },
+            move |x| {
+                let x = near(x);
+                normal(x).1 * (two - x * x)
+            },
+        ),
+        Activation::GeluTanh => over.of(
+            move |x| x * sigmoid(gelu_inner(x)[0]),
+            move |x| {
+                let x = near(x);
+                let [v, slope, _] = gelu_inner(x);
+                sigmoid(v) + x * sigmoid_slope(v) * slope
+            },
+            move |x| {
+                let x = near(x);
+                let [v, slope, bend] = gelu_inner(x);
+                sigmoid_slope(v) * (two * slope + x * (bend - half_tanh(v) * slope * slope))
+            },
+        ),
+        Activation::Mish => over.of(
+            move |x| x * mish_gate(x)[0],
+            move |x| {
+                let [gate, slope, _] = mish_gate(x);
+                gate + x * slope
+            },
+            move |x| {
+                let [_, slope, bend] = mish_gate(x);
+                two * slope + x * bend
+            },
+        ),
+        Activation::Erf => {
+            let slope = move |x: S| S::of(std::f64::consts::FRAC_2_SQRT_PI) * (-x * x).exponential();
+            over.of(
+                move |x| x.error_function(),
+                move |x| slope(near(x)),
+                move |x| {
+                    let x = near(x);
+                    -two * x * slope(x)
+                },
+            );
+        }
+        Activation::Exp => over.of(S::exponential, S::exponential, S::exponential),
+        Activation::Log => over.of(
+            move |x| x.ln(),
+            move |x| if x < zero { S::nan() } else { x.recip() },
+            move |x| if x < zero { S::nan() } else { -(x.recip() / x) },
+        ),
+        Activation::Sqrt => {
+            over.of(move |x| x.sqrt(), move |x| half / x.sqrt(), move |x| S::of(-0.25) / x.sqrt() / x);
+        }
+        Activation::Power { exponent } => {
+            let (first, second) = (exponent, exponent * (exponent - 1.0));
+            match over.order {
+                0 => power(over, 1.0, exponent),
+                1 => power(over, first, exponent - 1.0),
+                _ => power(over, second, exponent - 2.0),
+            }
+        }
+        Activation::Sin => over.of(move |x| x.sin(), move |x| x.cos(), move |x| -x.sin()),
+        Activation::Cos => over.of(move |x| x.cos(), move |x| -x.sin(), move |x| -x.cos()),
+    }
 }
 
-fn map<S: Scalar>(x: &CpuTensor<S>, f: impl Fn(S) -> S + Sync) -> CpuTensor<S> {
-    let mut values = vec![S::zero(); x.len()];
-    values.par_chunks_mut(SERIAL).zip(x.values().par_chunks(SERIAL)).for_each(|(y, x)| {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x));
-    });
-    CpuTensor::of(x.shape(), values)
+/// `below` up to 0, `above` after it.
+#[inline(always)]
+fn step<S: Scalar>(x: S, below: S, above: S) -> S {
+    if x <= S::zero() {
+        below
+    } else if x > S::zero() {
+        above
+    } else {
+        x
+    }
+}
+
+/// 0, unless `x` is NaN.
+#[inline(always)]
+fn flat<S: Scalar>(x: S) -> S {
+    if x.is_nan() { x } else { S::zero() }
+}
+
+/// `x` where [`FAR`] is no limit to it.
+#[inline(always)]
+fn near<S: Scalar>(x: S) -> S {
+    limited(x, S::of(-FAR), S::of(FAR))
+}
+
+/// `scale (exp(x / shape) - 1)` below 0, `slope x` above.
+fn exponential<S: Elementary>(over: Loop<'_, S>, scale: S, shape: S, slope: S) {
+    let zero = S::zero();
+    over.of(
+        move |x| if x > zero { slope * x } else { scale * (x / shape).exponential_less_one() },
+        move |x| if x > zero { slope } else { scale / shape * (x / shape).exponential() },
+        move |x| if x > zero { zero } else { scale / shape / shape * (x / shape).exponential() },
+    );
+}
+
+/// `coefficient * x^exponent`; small integers, which are most, by products.
+fn power<S: Elementary>(over: Loop<'_, S>, coefficient: f64, exponent: f64) {
+    let c = S::of(coefficient);
+    if coefficient == 0.0 {
+        over.run(flat);
+    } else if exponent == 0.0 {
+        over.run(move |x| c + flat(x));
+    } else if exponent == 1.0 {
+        over.run(move |x| c * x);
+    } else if exponent == 2.0 {
+        over.run(move |x| c * x * x);
+    } else if exponent == 3.0 {
+        over.run(move |x| c * x * x * x);
+    } else if exponent == -1.0 {
+        over.run(move |x| c / x);
+    } else if exponent == -2.0 {
+        over.run(move |x| c / x / x);
+    } else if exponent == -3.0 {
+        over.run(move |x| c / x / x / x);
+    } else {
+        let exponent = S::of(exponent);
+        over.run(move |x| c * x.powf(exponent));
+    }
+}
+
+/// `1 / (1 + exp(-x))`; the exponential is never of a positive number.
+#[inline(always)]
+fn sigmoid<S: Elementary>(x: S) -> S {
+    let e = (-x.abs()).exponential();
+    (if x < S::zero() { e } else { S::one() }) / (S::one() + e)
+}
+
+/// `s (1 - s)`, with all digits in the tails.
+#[inline(always)]
+fn sigmoid_slope<S: Elementary>(x: S) -> S {
+    let e = (-x.abs()).exponential();
+    let r = (S::one() + e).recip();
+    e * r * r
+}
+
+/// `s (1 - s) (1 - 2 s)`
+#[inline(always)]
+fn sigmoid_bend<S: Elementary>(x: S) -> S {
+    -sigmoid_slope(x) * half_tanh(x)
+}
+
+/// `tanh(x / 2)`, with all digits near 0.
+#[inline(always)]
+fn half_tanh<S: Elementary>(x: S) -> S {
+    let m = (-x.abs()).exponential_less_one();
+    let t = m / (S::of(2.0) + m);
+    if x < S::zero() { t } else { -t }
+}
+
+/// Distribution function and density of the normal distribution.
+#[inline(always)]
+fn normal<S: Elementary>(x: S) -> (S, S) {
+    let gauss = (S::of(-0.5) * x * x).exponential();
+    let tail = x.abs().normal_tail(gauss);
+    let scale = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+    (if x < S::zero() { tail } else { S::one() - tail }, S::of(scale) * gauss)
+}
+
+/// `2 sqrt(2 / pi) (x + 0.044715 x^3)` and its first two derivatives: GELU with tanh is `x sigmoid` of it.
+#[inline(always)]
+fn gelu_inner<S: Scalar>(x: S) -> [S; 3] {
+    let scale = 2.0 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+    let (scale, cubic) = (S::of(scale), S::of(0.044715 * scale));
+    [x * (scale + cubic * x * x), scale + S::of(3.0) * cubic * x * x, S::of(6.0) * cubic * x]
+}
+
+/// `tanh(softplus(x))` and its first two derivatives, as fractions in `exp(-|x|)`.
+#[inline(always)]
+fn mish_gate<S: Elementary>(x: S) -> [S; 3] {
+    let (one, two) = (S::one(), S::of(2.0));
+    let e = (-x.abs()).exponential();
+    let below = x < S::zero();
+    // tanh(ln(1 + exp(x))) is ((1 + exp(x))^2 - 1) / ((1 + exp(x))^2 + 1), here n / (n + h).
+    let (n, h) = if below { (e * (e + two), two) } else { (one + two * e, two * e * e) };
+    let r = (n + h).recip();
+    let (gate, rest) = (n * r, h * (n + n + h) * r * r);
+    let s = (if below { e } else { one }) / (one + e);
+    let slope = sigmoid_slope(x);
+    [gate, rest * s, rest * (slope - two * gate * s * s)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tolerance::{APPROXIMATE, CLOSE, relative_difference};
+    use crate::tolerance::{APPROXIMATE, CLOSE, EXACT, relative_difference};
 
-    const ALL: [Activation; 9] = [
+    const ALL: [Activation; 33] = [
         Activation::Relu,
         Activation::LeakyRelu { slope: 0.03 },
         Activation::Clip { low: -0.5, high: 1.5 },
+        Activation::Abs,
+        Activation::HardSigmoid { alpha: 0.2, beta: 0.5 },
+        Activation::HardSigmoid { alpha: -0.3, beta: 0.4 },
+        Activation::HardSwish,
+        Activation::Softsign,
+        Activation::Elu { alpha: 1.0 },
+        Activation::Elu { alpha: 0.7 },
+        Activation::Selu { alpha: 1.673_263_2, gamma: 1.050_701 },
+        Activation::Celu { alpha: 1.7 },
         Activation::Sigmoid,
         Activation::Tanh,
         Activation::Softplus,
         Activation::Gelu,
         Activation::GeluTanh,
         Activation::Silu,
+        Activation::Mish,
+        Activation::Erf,
+        Activation::Exp,
+        Activation::Log,
+        Activation::Sqrt,
+        Activation::Power { exponent: -1.0 },
+        Activation::Power { exponent: 0.0 },
+        Activation::Power { exponent: 1.0 },
+        Activation::Power { exponent: 2.0 },
+        Activation::Power { exponent: 3.0 },
+        Activation::Power { exponent: 5.0 },
+        Activation::Power { exponent: -2.0 },
+        Activation::Power { exponent: 1.3 },
+        Activation::Sin,
+        Activation::Cos,
     ];
 
-    /// Points away from every kink by more than the step of the differences.
-    fn grid() -> Vec<f64> {
-        (0..400).map(|i| -8.0 + 0.0401 * f64::from(i)).collect()
+    /// Points of the domain, away from its ends, poles and every kink by more than the step of the differences.
+    fn grid(activation: Activation) -> Vec<f64> {
+        let (low, high) = activation.domain();
+        let pole = matches!(activation, Activation::Power { exponent } if exponent < 0.0);
+        let inside = |x: &f64| low + 0.3 < *x && *x < high && (!pole || x.abs() > 0.3);
+        (0..400).map(|i| -8.0 + 0.0401 * f64::from(i)).filter(inside).collect()
     }
 
-    fn at(activation: Activation, order: u8, x: &[f64]) -> Vec<f64> {
-        activate(activation, order, &CpuTensor::of([x.len()], x.to_vec())).values().to_vec()
+    fn at<S: Scalar>(activation: Activation, order: u8, x: &[S]) -> Vec<f64> {
+        let y = activate(activation, order, &CpuTensor::of([x.len()], x.to_vec()));
+        y.values().iter().map(|v| v.f64()).collect()
     }
 
     #[test]
     fn derivatives_equal_central_differences() {
         let step = 1e-5;
-        let moved = |by: f64| grid().iter().map(|x| x + by).collect::<Vec<_>>();
         for activation in ALL {
+            let moved = |by: f64| grid(activation).iter().map(|x| x + by).collect::<Vec<_>>();
             for order in 0..2 {
                 let (right, left) =
                     (at(activation, order, &moved(step)), at(activation, order, &moved(-step)));
                 let difference = right.iter().zip(left).map(|(r, l)| (r - l) / (2.0 * step));
-                let difference = relative_difference(at(activation, order + 1, &grid()), difference);
+                let difference =
+                    relative_difference(at(activation, order + 1, &grid(activation)), difference);
                 assert!(difference < APPROXIMATE, "{activation:?}, derivative {}: {difference:e}", order + 1);
             }
         }
@@ -172,37 +422,93 @@ mod tests {
     fn f32_equals_f64() {
         for activation in ALL {
             for order in 0..3 {
-                let narrow: Vec<f32> = grid().iter().map(|&x| x as f32).collect();
-                let y = activate(activation, order, &CpuTensor::of([narrow.len()], narrow.clone()));
+                let narrow: Vec<f32> = grid(activation).iter().map(|&x| x as f32).collect();
                 let wide: Vec<f64> = narrow.iter().map(|&x| f64::from(x)).collect();
-                let difference = relative_difference(
-                    y.values().iter().map(|&v| f64::from(v)),
-                    at(activation, order, &wide),
-                );
+                let difference =
+                    relative_difference(at(activation, order, &narrow), at(activation, order, &wide));
                 assert!(difference < CLOSE, "{activation:?}, derivative {order}: {difference:e}");
+            }
+        }
+    }
+
+    /// The kernel's formulas and the power series of the facts are two roads to the same numbers.
+    #[test]
+    fn f64_equals_the_series() {
+        for activation in ALL {
+            for order in 0..3 {
+                let x = grid(activation);
+                let series = x.iter().map(|&x| activation.derivative(order.into(), x));
+                let difference = relative_difference(at(activation, order, &x), series);
+                assert!(difference < EXACT, "{activation:?}, derivative {order}: {difference:e}");
             }
         }
     }
 
     #[test]
     fn kinks_take_the_side_below() {
-        assert_eq!(at(Activation::Relu, 1, &[0.0, -0.0]), [0.0, 0.0]);
-        assert_eq!(at(Activation::LeakyRelu { slope: 0.1 }, 1, &[0.0]), [0.1]);
-        assert_eq!(at(Activation::Clip { low: 0.0, high: 6.0 }, 1, &[0.0, 6.0]), [0.0, 1.0]);
+        let slopes = |activation, x: &[f64]| at(activation, 1, x);
+        assert_eq!(slopes(Activation::Relu, &[0.0, -0.0]), [0.0, 0.0]);
+        assert_eq!(slopes(Activation::LeakyRelu { slope: 0.1 }, &[0.0]), [0.1]);
+        assert_eq!(slopes(Activation::Clip { low: 0.0, high: 6.0 }, &[0.0, 6.0]), [0.0, 1.0]);
+        assert_eq!(slopes(Activation::Abs, &[0.0, -0.0]), [-1.0, -1.0]);
+        assert_eq!(slopes(Activation::HardSigmoid { alpha: 0.25, beta: 0.5 }, &[-2.0, 2.0]), [0.0, 0.25]);
+        assert_eq!(slopes(Activation::HardSigmoid { alpha: -0.25, beta: 0.5 }, &[-2.0, 2.0]), [0.0, -0.25]);
+        assert_eq!(slopes(Activation::HardSwish, &[-3.0, 3.0]), [0.0, 1.5]);
+        assert_eq!(slopes(Activation::Elu { alpha: 0.5 }, &[0.0]), [0.5]);
+        assert_eq!(slopes(Activation::Selu { alpha: 2.0, gamma: 1.5 }, &[0.0]), [3.0]);
+        assert_eq!(at(Activation::Softsign, 2, &[0.0, 1e-300]), [2.0, -2.0]);
+        assert_eq!(at(Activation::Elu { alpha: 1.0 }, 2, &[0.0]), [1.0]);
     }
 
     #[test]
     fn far_from_zero_nothing_overflows() {
         for activation in ALL {
+            // What is infinite far out is so in truth.
+            let grows = matches!(activation, Activation::Exp | Activation::Power { .. });
             for order in 0..3 {
-                let x: Vec<f32> = vec![-1e4, -200.0, 200.0, 1e4];
-                let y = activate(activation, order, &CpuTensor::of([4], x));
+                let outside = |x: f64| x < activation.domain().0;
+                let far = [-1e18, -1e4, -200.0, -90.0, 90.0, 200.0, 1e4, 1e18];
+                let x: Vec<f32> = far.into_iter().filter(|&x| !outside(x)).map(|x| x as f32).collect();
+                let wide: Vec<f64> = [-1e150, 1e150].into_iter().filter(|&x| !outside(x)).collect();
+                let y = [at(activation, order, &x), at(activation, order, &wide)].concat();
                 assert!(
-                    y.values().iter().all(|v| v.is_finite()),
-                    "{activation:?}, derivative {order}: {y:?}"
+                    y.iter().all(|v| if grows { !v.is_nan() } else { v.is_finite() }),
+                    "{activation:?}, {order}: {y:?}"
                 );
             }
         }
-        assert!(at(Activation::Relu, 0, &[f64::NAN])[0].is_nan(), "NaN must not be hidden");
+    }
+
+    #[test]
+    fn nan_passes() {
+        for activation in ALL {
+            for order in 0..3 {
+                assert!(at(activation, order, &[f32::NAN])[0].is_nan(), "{activation:?}, derivative {order}");
+                assert!(at(activation, order, &[f64::NAN])[0].is_nan(), "{activation:?}, derivative {order}");
+            }
+        }
+        for order in 0..3 {
+            assert!(at(Activation::Log, order, &[-1.0])[0].is_nan(), "outside the domain");
+            assert!(at(Activation::Sqrt, order, &[-1.0])[0].is_nan(), "outside the domain");
+            assert!(
+                at(Activation::Power { exponent: 0.3 }, order, &[-1.0])[0].is_nan(),
+                "outside the domain"
+            );
+        }
+    }
+
+    #[test]
+    fn an_element_has_the_same_bits_wherever_it_stands() {
+        for activation in ALL {
+            for order in 0..3 {
+                let x: Vec<f32> = (0..SERIAL + 77).map(|i| (i as f32 * 0.37).sin() * 9.0).collect();
+                let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                let whole = bits(&at(activation, order, &x));
+                for (start, length) in [(0, 1), (3, 5), (SERIAL - 4, 13), (SERIAL + 70, 7)] {
+                    let part = bits(&at(activation, order, &x[start..start + length]));
+                    assert_eq!(part, whole[start..start + length], "{activation:?}, derivative {order}");
+                }
+            }
+        }
     }
 }

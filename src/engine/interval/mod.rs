@@ -17,7 +17,7 @@ use super::kernels::{Activation, Arithmetic, Epilogue, Window};
 use super::{Engine, Tensor, TensorOf};
 use crate::{Error, Result};
 
-pub use nonlinear::Candidates;
+use nonlinear::Candidates;
 
 /// The engine of intervals, on the CPU.
 #[derive(Debug, Clone, Copy, Default)]

@@ -9,7 +9,7 @@ use crate::engine::kernels::{Arithmetic, Window};
 use crate::engine::{Engine, Tensor};
 
 /// For each maximum the elements that may be the largest, as positions in their image.
-pub type Candidates = Arc<Vec<Vec<u32>>>;
+pub(super) type Candidates = Arc<Vec<Vec<u32>>>;
 
 /// The relative error of a few elementary functions and operations on the way to one result.
 const FEW_ULPS: f64 = 16.0 * f64::EPSILON;

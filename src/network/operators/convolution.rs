@@ -118,6 +118,11 @@ impl Operator for Convolution {
         true
     }
 
+    fn flops(&self, inputs: &[&[usize]]) -> u64 {
+        let positions = self.shape(inputs).map_or(0, |shape| shape[1] * shape[2]);
+        2 * (self.filters.len() * positions) as u64
+    }
+
     fn scratch(&self, inputs: &[&[usize]]) -> usize {
         let output = self.shape(inputs).map_or(0, |shape| shape[1] * shape[2]);
         self.filters.len() / self.filters.shape()[0] * output
@@ -268,6 +273,10 @@ impl Operator for ConvolutionTransposed {
 
     fn has_parameter_factors(&self) -> bool {
         true
+    }
+
+    fn flops(&self, inputs: &[&[usize]]) -> u64 {
+        2 * (self.filters.len() * inputs[0][1..].iter().product::<usize>()) as u64
     }
 
     fn scratch(&self, inputs: &[&[usize]]) -> usize {

@@ -100,6 +100,10 @@ impl Operator for Dense {
     fn has_parameter_factors(&self) -> bool {
         true
     }
+
+    fn flops(&self, inputs: &[&[usize]]) -> u64 {
+        2 * (inputs[0].iter().product::<usize>() * self.weights.shape()[1]) as u64
+    }
 }
 
 pub(super) struct PreparedDense<E: Engine> {
@@ -199,6 +203,11 @@ impl Operator for Product {
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let [_, _, joined] = Self::shapes(inputs[0], inputs[1])?;
         Ok(joined)
+    }
+
+    fn flops(&self, inputs: &[&[usize]]) -> u64 {
+        let result = self.shape(inputs).map_or(0, |shape| shape.iter().product());
+        2 * (result * inputs[0].last().copied().unwrap_or(0)) as u64
     }
 }
 

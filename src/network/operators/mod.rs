@@ -29,6 +29,7 @@ use crate::engine::{Activation, Engine, IndicesOf, TensorOf};
 
 use super::Constant;
 
+pub use crate::activation::AffinePiece;
 pub use arithmetic::{ArithmeticConstant, Branches};
 pub use convolution::{Convolution, ConvolutionTransposed};
 pub use dense::{Dense, Product};
@@ -161,19 +162,6 @@ impl Slot {
     }
 }
 
-/// One affine piece of an elementwise function: `slope * u + offset` for `u` in `(from, to]`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AffinePiece {
-    /// The end below (not included), possibly minus infinity.
-    pub from: f64,
-    /// The end above (included), possibly infinity.
-    pub to: f64,
-    /// Slope.
-    pub slope: f64,
-    /// Value of the piece at 0.
-    pub offset: f64,
-}
-
 /// What an operator is, apart from any engine. Shapes are those of one sample, without the batch.
 pub trait Operator {
     /// Its name: that of the ONNX operator where there is one.
@@ -190,6 +178,11 @@ pub trait Operator {
 
     /// The number of its parameters.
     fn parameters(&self) -> usize {
+        0
+    }
+
+    /// Operations in its products for one sample; what is not a product does not count.
+    fn flops(&self, _inputs: &[&[usize]]) -> u64 {
         0
     }
 
