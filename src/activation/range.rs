@@ -14,24 +14,25 @@ impl Activation {
     /// computed with outward rounding, from elementary functions trusted to 4 units in the last place.
     /// It is as narrow as that rounding allows.
     ///
-    /// Where the interval touches a kink the slopes of both sides count, and likewise the second derivatives where
-    /// only these jump. It is the whole line where nothing is known: outside the domain, at poles, for the second
-    /// derivative at kinks, for higher orders, and if `low <= high` is false. Ends of the domain count by the
-    /// function's limit.
+    /// At a kink the slopes of both sides count, and likewise the second derivatives where only these jump; an
+    /// interval that ends there at its upper end belongs to the side below, as the kink itself does. It is the whole
+    /// line where nothing is known: outside the domain, at poles, for the second derivative at other kinks, for higher
+    /// orders, and if `low <= high` is false. Ends of the domain count by the function's limit.
     pub fn range(&self, order: u8, low: f64, high: f64) -> (f64, f64) {
         let touches = |at: f64| low <= at && at <= high;
+        let crosses = |at: f64| low <= at && at < high;
         let (first, last) = self.domain();
         let unknown = usize::from(order) >= ORDERS
             || !(first <= low && low <= high && high <= last)
             || self.poles().any(touches)
-            || (order == 2 && self.kinks().into_iter().any(touches));
+            || (order == 2 && self.kinks().into_iter().any(crosses));
         if unknown {
             return (f64::NEG_INFINITY, f64::INFINITY);
         }
         let hull = self
             .branches()
             .into_iter()
-            .filter(|branch| branch.from <= high && low <= branch.to)
+            .filter(|branch| (branch.from < high || branch.from == first) && low <= branch.to)
             .map(|branch| branch.curve.enclose(order.into(), low.max(branch.from), high.min(branch.to)))
             .reduce(Interval::hull)
             .unwrap_or(Interval::LINE);

@@ -31,6 +31,8 @@ struct Step<E: Engine> {
     intermediates: usize,
     /// The last step that reads this one's value.
     last_use: usize,
+    /// Whether derivatives read this one's value again.
+    remembered: bool,
 }
 
 /// Where a step's value comes from.
@@ -45,7 +47,8 @@ enum Work<E: Engine> {
 
 /// What a forward pass left behind at each step.
 struct Trace<E: Engine> {
-    values: Vec<TensorOf<E>>,
+    /// `None` where derivatives do not read the value again.
+    values: Vec<Option<TensorOf<E>>>,
     picked: Vec<Option<IndicesOf<E>>>,
 }
 
@@ -72,6 +75,7 @@ impl Network {
     fn lay_out<E: Engine>(&self, engine: &E) -> Result<Program<E>> {
         let network = self;
         let mut last_use: Vec<usize> = (0..network.nodes.len()).collect();
+        let mut remembered = vec![false; network.nodes.len()];
         let mut scratch = 0;
         let mut steps: Vec<Step<E>> = Vec::with_capacity(network.nodes.len());
         for (i, node) in network.nodes.iter().enumerate() {
@@ -85,6 +89,9 @@ impl Network {
                     scratch = scratch.max(op.operator().scratch(&shapes));
                     intermediates = op.operator().intermediates();
                     flops = op.operator().flops(&shapes);
+                    let remembers = op.operator().remembers();
+                    remembered[i] |= remembers.output;
+                    inputs.iter().for_each(|&j| remembered[j] |= remembers.inputs);
                     let prepared = op.prepare(engine, &shapes)?;
                     let fixed: Option<Vec<&TensorOf<E>>> = inputs.iter().map(|&j| steps[j].fixed()).collect();
                     match fixed {
@@ -94,9 +101,20 @@ impl Network {
                 }
             };
             let name = node.name.clone();
-            steps.push(Step { name, work, inputs, shape, flops, intermediates, last_use: 0 });
+            steps.push(Step {
+                name,
+                work,
+                inputs,
+                shape,
+                flops,
+                intermediates,
+                last_use: 0,
+                remembered: false,
+            });
         }
-        steps.iter_mut().zip(last_use).for_each(|(step, last)| step.last_use = last);
+        for (step, (last_use, remembered)) in steps.iter_mut().zip(last_use.into_iter().zip(remembered)) {
+            (step.last_use, step.remembered) = (last_use, remembered);
+        }
         Ok(Program { engine: engine.clone(), steps, scratch })
     }
 }
@@ -147,22 +165,8 @@ impl<E: Engine> Program<E> {
     /// # Errors
     /// [`Error::Shape`] where rows do not have `D` elements; what the engine says.
     pub fn forward(&self, x: &TensorOf<E>) -> Result<TensorOf<E>> {
-        let mut values: Vec<Option<TensorOf<E>>> = vec![Some(self.sample(x)?)];
-        for (i, step) in self.steps.iter().enumerate().skip(1) {
-            let (value, _) = {
-                let inputs: Vec<&TensorOf<E>> =
-                    step.inputs.iter().filter_map(|&j| values[j].as_ref()).collect();
-                self.run(step, &inputs)?
-            };
-            for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i) {
-                values[j] = None;
-            }
-            values.push(Some(value));
-        }
-        match values.pop().flatten() {
-            Some(value) => value.reshaped([x.rows(), self.outputs()]),
-            None => unreachable!("the last step has no user"),
-        }
+        let trace = self.trace(x, |_| false)?;
+        self.result(&trace, x.rows())
     }
 
     /// Jets of the chosen outputs at `x [N, D]`: values `[N, K']` and Jacobians `[N, K', D]`; everything on the
@@ -172,13 +176,10 @@ impl<E: Engine> Program<E> {
     /// [`Error::Shape`] where rows do not have `D` elements; [`Error::Argument`] for an output that is not
     /// there; what the engine says.
     pub fn jets(&self, x: &TensorOf<E>, outputs: &[usize]) -> Result<JetsOf<E>> {
-        if let Some(&wrong) = outputs.iter().find(|&&k| k >= self.outputs()) {
-            return Err(Error::Argument(format!("output {wrong} of a network with {}", self.outputs())));
-        }
+        self.check_outputs(outputs)?;
         let rows = x.rows();
-        let trace = self.trace(x)?;
-        let values = trace.values[self.steps.len() - 1].reshaped([rows, self.outputs()])?;
-        let values = self.choose(&values, outputs)?;
+        let trace = self.trace(x, |step| step.remembered)?;
+        let values = self.choose(&self.result(&trace, rows)?, outputs)?;
         let jacobians = if self.runs_forward(outputs.len()) {
             self.choose(&self.tangents(&trace, rows)?, outputs)?
         } else {
@@ -199,7 +200,8 @@ impl<E: Engine> Program<E> {
         outputs: &[usize],
         mut each: impl FnMut(&str, ParameterFactors<E>) -> Result<()>,
     ) -> Result<()> {
-        let trace = self.trace(x)?;
+        self.check_outputs(outputs)?;
+        let trace = self.trace(x, |_| true)?;
         self.cotangents(&trace, x.rows(), outputs, |i, cotangent| match &self.steps[i].work {
             Work::Operator(op) => {
                 let factors = op.parameter_factors(&self.engine, &self.pass(&trace, i), cotangent)?;
@@ -210,16 +212,41 @@ impl<E: Engine> Program<E> {
         Ok(())
     }
 
-    /// A forward pass that keeps every value.
-    fn trace(&self, x: &TensorOf<E>) -> Result<Trace<E>> {
-        let mut trace = Trace { values: vec![self.sample(x)?], picked: vec![None] };
-        for step in &self.steps[1..] {
-            let inputs: Vec<&TensorOf<E>> = step.inputs.iter().map(|&j| &trace.values[j]).collect();
-            let (value, picked) = self.run(step, &inputs)?;
-            trace.values.push(value);
+    /// A forward pass; the output is kept, other values where `keep` says so.
+    fn trace(&self, x: &TensorOf<E>, keep: impl Fn(&Step<E>) -> bool) -> Result<Trace<E>> {
+        let mut trace = Trace { values: vec![Some(self.sample(x)?)], picked: vec![None] };
+        for (i, step) in self.steps.iter().enumerate().skip(1) {
+            let (value, picked) = {
+                let inputs: Vec<&TensorOf<E>> =
+                    step.inputs.iter().filter_map(|&j| trace.values[j].as_ref()).collect();
+                self.run(step, &inputs)?
+            };
+            for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i && !keep(&self.steps[j])) {
+                trace.values[j] = None;
+            }
+            trace.values.push(Some(value));
             trace.picked.push(picked);
         }
         Ok(trace)
+    }
+
+    /// The output of a pass, `[N, K]`.
+    fn result(&self, trace: &Trace<E>, rows: usize) -> Result<TensorOf<E>> {
+        match trace.values.last() {
+            Some(Some(value)) => value.reshaped([rows, self.outputs()]),
+            _ => unreachable!("the last step has no user"),
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Argument`] for an output that is not there.
+    fn check_outputs(&self, outputs: &[usize]) -> Result<()> {
+        match outputs.iter().find(|&&k| k >= self.outputs()) {
+            Some(wrong) => {
+                Err(Error::Argument(format!("output {wrong} of a network with {}", self.outputs())))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Outputs of host rows `[N, D]`, in as many pieces as the memory budget asks for.
@@ -267,15 +294,17 @@ impl<E: Engine> Program<E> {
         let elements = match jets_of {
             None => self.forward_peak(),
             Some(outputs) => {
-                let values: usize = self.steps.iter().map(Step::held).sum();
-                // Everything of the forward pass stays, the derivative of one activation beside it.
+                // What derivatives read again stays from the forward pass, the derivative of one activation beside it.
+                let remembered = self.steps.iter().filter(|step| step.remembered);
+                let values: usize = remembered.map(Step::held).sum::<usize>();
                 let widest = self.steps.iter().map(Step::held).max().unwrap_or(0);
                 let (directions, ends) = if self.runs_forward(outputs) {
                     (self.dimension(), self.dimension() * (self.dimension() + self.outputs()))
                 } else {
                     (outputs, outputs * (self.outputs() + self.dimension()))
                 };
-                values + widest + directions * self.directions_peak() + ends
+                let backward = widest + directions * self.directions_peak() + ends;
+                values + self.outputs() + self.forward_peak().max(backward)
             }
         };
         (elements * size_of::<E::Scalar>()) as u64
@@ -354,12 +383,14 @@ impl<E: Engine> Program<E> {
         }
     }
 
-    fn pass<'a>(&self, trace: &'a Trace<E>, i: usize) -> Pass<'a, E> {
-        Pass {
-            inputs: self.steps[i].inputs.iter().map(|&j| &trace.values[j]).collect(),
-            output: &trace.values[i],
-            picked: trace.picked[i].as_ref(),
-        }
+    fn pass<'a>(&'a self, trace: &'a Trace<E>, i: usize) -> Pass<'a, E> {
+        let step = &self.steps[i];
+        Pass::new(
+            step.inputs.iter().map(|&j| trace.values[j].as_ref()).collect(),
+            trace.values[i].as_ref(),
+            step.inputs.iter().map(|&j| &self.steps[j].shape[..]).collect(),
+            trace.picked[i].as_ref(),
+        )
     }
 
     /// Jacobians `[N, outputs, D]` by cotangents of the outputs, all of them as one batch; `each` sees the cotangent of

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::activation::Activation;
 use crate::engine::{Engine, IndicesOf, TensorOf};
 
-use super::{Kind, Operator, Pass, Unary, scale_directions};
+use super::{Kind, Operator, Pass, Remembers, Unary, scale_directions};
 
 impl Operator for Activation {
     fn name(&self) -> &'static str {
@@ -26,6 +26,17 @@ impl Operator for Activation {
     fn activation(&self) -> Option<Activation> {
         Some(*self)
     }
+
+    fn remembers(&self) -> Remembers {
+        if self.slope_from_output() { Remembers::OUTPUT } else { Remembers::INPUTS }
+    }
+}
+
+impl Activation {
+    /// The slopes at the inputs of a pass.
+    fn slopes<E: Engine>(&self, engine: &E, pass: &Pass<'_, E>) -> Result<TensorOf<E>> {
+        engine.activate(*self, 1, if self.slope_from_output() { pass.output() } else { pass.input(0) })
+    }
 }
 
 impl<E: Engine> Unary<E> for Activation {
@@ -34,7 +45,7 @@ impl<E: Engine> Unary<E> for Activation {
     }
 
     fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        scale_directions(engine, tangent, &engine.activate(*self, 1, pass.inputs[0])?)
+        scale_directions(engine, tangent, &self.slopes(engine, pass)?)
     }
 
     fn vector_jacobian(
@@ -43,6 +54,6 @@ impl<E: Engine> Unary<E> for Activation {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
-        scale_directions(engine, cotangent, &engine.activate(*self, 1, pass.inputs[0])?)
+        scale_directions(engine, cotangent, &self.slopes(engine, pass)?)
     }
 }

@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
 use super::{
-    Kind, Operator, ParameterFactors, Pass, Prepared, Unary, batched, broadcast, expand, scale_directions,
-    unbroadcast,
+    Kind, Operator, ParameterFactors, Pass, Prepared, Remembers, Unary, batched, broadcast, expand,
+    scale_directions, unbroadcast,
 };
 
 /// `x op constant`, or `constant op x`, with broadcasting.
@@ -63,7 +63,7 @@ fn partials<E: Engine>(
     let one = |t: &TensorOf<E>, value: f64| engine.upload(&[E::Scalar::of(value)], &vec![1; t.shape().len()]);
     Ok(match operation {
         Arithmetic::Add => [None, None],
-        Arithmetic::Sub => [None, wanted[1].then(|| one(b, -1.0)).transpose()?],
+        Arithmetic::Sub => [None, Some(one(b, -1.0)?)],
         Arithmetic::Mul => [Some(b.clone()), Some(a.clone())],
         Arithmetic::Div => {
             let inverse = engine.arithmetic(Arithmetic::Div, &one(b, 1.0)?, b)?;
@@ -111,6 +111,13 @@ impl Operator for ArithmeticConstant {
     fn has_parameter_factors(&self) -> bool {
         matches!(self.operation, Arithmetic::Add | Arithmetic::Mul)
     }
+
+    fn remembers(&self) -> Remembers {
+        match (self.operation, self.reversed) {
+            (Arithmetic::Min | Arithmetic::Max, _) | (Arithmetic::Div, true) => Remembers::INPUTS,
+            _ => Remembers::NOTHING,
+        }
+    }
 }
 
 impl ArithmeticConstant {
@@ -146,17 +153,17 @@ impl<E: Engine> PreparedConstant<E> {
             (operation @ (Arithmetic::Mul | Arithmetic::Div), false)
             | (operation @ Arithmetic::Mul, true) => engine.arithmetic(operation, t, &self.constant),
             (Arithmetic::Div, true) => {
-                let x = self.widened(pass.inputs[0])?;
+                let x = self.widened(pass.input(0))?;
                 let [_, by_x] = partials(engine, Arithmetic::Div, [&self.constant, &x], [false, true])?;
                 by_x.map_or_else(|| Ok(t.clone()), |by_x| scale_directions(engine, t, &by_x))
             }
             // Where both are equal the side below counts, as for activations: `max(x, 0)` is ReLU.
             (Arithmetic::Min, _) => {
-                let x = self.widened(pass.inputs[0])?;
+                let x = self.widened(pass.input(0))?;
                 scale_directions(engine, t, &engine.arithmetic(Arithmetic::AtLeast, &self.constant, &x)?)
             }
             (Arithmetic::Max, _) => {
-                let x = self.widened(pass.inputs[0])?;
+                let x = self.widened(pass.input(0))?;
                 let constant = engine.arithmetic(Arithmetic::AtLeast, &self.constant, &x)?;
                 let one = engine.upload(&[E::Scalar::of(1.0)], &vec![1; x.shape().len()])?;
                 scale_directions(engine, t, &engine.arithmetic(Arithmetic::Sub, &one, &constant)?)
@@ -196,7 +203,7 @@ impl<E: Engine> Unary<E> for PreparedConstant<E> {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<Option<ParameterFactors<E>>> {
-        let x = self.widened(pass.inputs[0])?;
+        let x = self.widened(pass.input(0))?;
         let factor = match self.operation {
             Arithmetic::Add => None,
             Arithmetic::Mul => Some(&x),
@@ -216,6 +223,13 @@ impl Operator for Branches {
         kind(self.operation, true)
     }
 
+    fn remembers(&self) -> Remembers {
+        match self.operation {
+            Arithmetic::Add | Arithmetic::Sub => Remembers::NOTHING,
+            _ => Remembers::INPUTS,
+        }
+    }
+
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let [_, _, joined] = broadcast(inputs[0], inputs[1])?;
         Ok(joined)
@@ -223,17 +237,34 @@ impl Operator for Branches {
 }
 
 impl Branches {
-    /// Both inputs with equally many axes, and the output's sample shape.
-    fn widen<E: Engine>(inputs: &[&TensorOf<E>]) -> Result<([TensorOf<E>; 2], Vec<usize>)> {
-        let [a, b, joined] = broadcast(&inputs[0].shape()[1..], &inputs[1].shape()[1..])?;
-        let widen = |x: &TensorOf<E>, sample: &[usize]| x.reshaped(batched(x.rows(), sample));
-        Ok(([widen(inputs[0], &a)?, widen(inputs[1], &b)?], joined))
+    /// Derivatives by either input, as factors of a tangent; `None` means 1.
+    fn factors<E: Engine>(
+        &self,
+        engine: &E,
+        pass: &Pass<'_, E>,
+        wanted: [bool; 2],
+    ) -> Result<[Option<TensorOf<E>>; 2]> {
+        let [a, b, joined] = broadcast(pass.shape(0), pass.shape(1))?;
+        match self.operation {
+            Arithmetic::Add => Ok([None, None]),
+            Arithmetic::Sub => {
+                let minus = || engine.upload(&[E::Scalar::of(-1.0)], &vec![1; joined.len() + 1]);
+                Ok([None, wanted[1].then(minus).transpose()?])
+            }
+            operation => {
+                let widen = |x: &TensorOf<E>, sample: &[usize]| x.reshaped(batched(x.rows(), sample));
+                let (a, b) = (widen(pass.input(0), &a)?, widen(pass.input(1), &b)?);
+                partials(engine, operation, [&a, &b], wanted)
+            }
+        }
     }
 }
 
 impl<E: Engine> Prepared<E> for Branches {
     fn forward(&self, engine: &E, inputs: &[&TensorOf<E>]) -> Result<(TensorOf<E>, Option<IndicesOf<E>>)> {
-        let ([a, b], _) = Self::widen::<E>(inputs)?;
+        let [a, b, _] = broadcast(&inputs[0].shape()[1..], &inputs[1].shape()[1..])?;
+        let a = inputs[0].reshaped(batched(inputs[0].rows(), &a))?;
+        let b = inputs[1].reshaped(batched(inputs[1].rows(), &b))?;
         Ok((engine.arithmetic(self.operation, &a, &b)?, None))
     }
 
@@ -243,13 +274,12 @@ impl<E: Engine> Prepared<E> for Branches {
         pass: &Pass<'_, E>,
         tangents: &[Option<&TensorOf<E>>],
     ) -> Result<TensorOf<E>> {
-        let ([a, b], joined) = Self::widen::<E>(&pass.inputs)?;
-        let varies = [tangents[0].is_some(), tangents[1].is_some()];
-        let factors = partials(engine, self.operation, [&a, &b], varies)?;
+        let [a, b, joined] = broadcast(pass.shape(0), pass.shape(1))?;
+        let factors = self.factors(engine, pass, [tangents[0].is_some(), tangents[1].is_some()])?;
         let mut sum: Option<TensorOf<E>> = None;
-        for ((tangent, factor), input) in tangents.iter().zip(factors).zip([&a, &b]) {
+        for ((tangent, factor), wide) in tangents.iter().zip(factors).zip([&a, &b]) {
             let Some(tangent) = tangent else { continue };
-            let tangent = tangent.reshaped(batched(tangent.rows(), &input.shape()[1..]))?;
+            let tangent = tangent.reshaped(batched(tangent.rows(), wide))?;
             let term = match factor {
                 Some(factor) => scale_directions(engine, &tangent, &factor)?,
                 None => tangent,
@@ -270,8 +300,8 @@ impl<E: Engine> Prepared<E> for Branches {
         cotangent: &TensorOf<E>,
         wanted: &[bool],
     ) -> Result<Vec<Option<TensorOf<E>>>> {
-        let ([a, b], _) = Self::widen::<E>(&pass.inputs)?;
-        let factors = partials(engine, self.operation, [&a, &b], [wanted[0], wanted[1]])?;
+        let [a, b, _] = broadcast(pass.shape(0), pass.shape(1))?;
+        let factors = self.factors(engine, pass, [wanted[0], wanted[1]])?;
         let mut result = Vec::with_capacity(2);
         for (i, (factor, wide)) in factors.into_iter().zip([&a, &b]).enumerate() {
             let cotangent = || {
@@ -279,7 +309,7 @@ impl<E: Engine> Prepared<E> for Branches {
                     Some(factor) => scale_directions(engine, cotangent, factor)?,
                     None => cotangent.clone(),
                 };
-                unbroadcast(engine, &scaled, &wide.shape()[1..], &pass.inputs[i].shape()[1..])
+                unbroadcast(engine, &scaled, wide, pass.shape(i))
             };
             result.push(wanted[i].then(cotangent).transpose()?);
         }

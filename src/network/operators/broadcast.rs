@@ -69,7 +69,7 @@ pub(super) fn gate<E: Engine>(
     activation: Option<Activation>,
     pass: &Pass<'_, E>,
 ) -> Result<Option<TensorOf<E>>> {
-    activation.map(|activation| engine.activate(activation, 1, pass.output)).transpose()
+    activation.map(|activation| engine.activate(activation, 1, pass.output())).transpose()
 }
 
 /// `t [1, ..]` or `[rows, ..]` as `[rows, ..]`.

@@ -4,7 +4,7 @@ use crate::engine::{Activation, Engine, Epilogue, IndicesOf, TensorOf, Window};
 use crate::network::Constant;
 use crate::{Error, Result};
 
-use super::{Kind, Operator, ParameterFactors, Pass, Unary, gate, scale_directions, upload};
+use super::{Kind, Operator, ParameterFactors, Pass, Remembers, Unary, gate, scale_directions, upload};
 
 /// 2-D convolution (cross-correlation, as everywhere in this field) `[c_in, h, w] -> [c_out, h', w']`.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +95,10 @@ impl Operator for Convolution {
         self.activation.map_or(Kind::Affine, |activation| activation.kind())
     }
 
+    fn remembers(&self) -> Remembers {
+        Remembers { inputs: false, output: self.activation.is_some() }
+    }
+
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let shape = self.filters.shape();
         match *inputs[0] {
@@ -173,8 +177,8 @@ impl<E: Engine> Unary<E> for PreparedConvolution<E> {
             Some(gate) => scale_directions(engine, cotangent, &gate)?,
             None => cotangent.clone(),
         };
-        let samples = pass.inputs[0].rows();
-        let patches = ParameterFactors::patches(engine, pass.inputs[0], self.window, self.groups)?;
+        let samples = pass.input(0).rows();
+        let patches = ParameterFactors::patches(engine, pass.input(0), self.window, self.groups)?;
         let pixels = ParameterFactors::pixels(engine, &cotangent, self.groups)?;
         let factor = |t| ParameterFactors::<E>::directions(t, samples);
         let bias = self.bias.is_some().then(|| ParameterFactors::channels(engine, &cotangent, samples));
@@ -314,9 +318,9 @@ impl<E: Engine> Unary<E> for PreparedTransposed<E> {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<Option<ParameterFactors<E>>> {
-        let samples = pass.inputs[0].rows();
+        let samples = pass.input(0).rows();
         let patches = ParameterFactors::patches(engine, cotangent, self.window, self.groups)?;
-        let pixels = ParameterFactors::pixels(engine, pass.inputs[0], self.groups)?;
+        let pixels = ParameterFactors::pixels(engine, pass.input(0), self.groups)?;
         let factor = |t| ParameterFactors::<E>::directions(t, samples);
         let bias = self.bias.is_some().then(|| ParameterFactors::channels(engine, cotangent, samples));
         Ok(Some(ParameterFactors {

@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result};
 
 use super::{
-    Kind, Operator, ParameterFactors, Pass, Prepared, Unary, batched, broadcast, gate, scale_directions,
-    unbroadcast, upload,
+    Kind, Operator, ParameterFactors, Pass, Prepared, Remembers, Unary, batched, broadcast, gate,
+    scale_directions, unbroadcast, upload,
 };
 
 /// `x W + b` over the last axis: `[.., in] -> [.., out]`.
@@ -80,6 +80,10 @@ impl Operator for Dense {
         self.activation.map_or(Kind::Affine, |activation| activation.kind())
     }
 
+    fn remembers(&self) -> Remembers {
+        Remembers { inputs: false, output: self.activation.is_some() }
+    }
+
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         match inputs[0].split_last() {
             Some((&last, rest)) if last == self.weights.shape()[0] => {
@@ -148,13 +152,13 @@ impl<E: Engine> Unary<E> for PreparedDense<E> {
             Some(gate) => scale_directions(engine, cotangent, &gate)?,
             None => cotangent.clone(),
         };
-        let samples = pass.inputs[0].rows();
+        let samples = pass.input(0).rows();
         let positions = |t: &TensorOf<E>| {
             let last = t.shape()[t.shape().len() - 1];
             let rows = t.rows() / samples.max(1);
             t.reshaped([samples, rows, 1, t.len() / (t.rows() * last).max(1), last])
         };
-        let (left, right) = (positions(pass.inputs[0])?, positions(&cotangent)?);
+        let (left, right) = (positions(pass.input(0))?, positions(&cotangent)?);
         let bias = self.bias.is_some().then(|| ParameterFactors::sum(engine, &right)).transpose()?;
         Ok(Some(ParameterFactors { weights: Some([left, right]), bias }))
     }
@@ -180,14 +184,14 @@ impl Product {
 
     /// The inputs `[N, 1, ..]`, with an axis for directions behind the batch.
     fn widen<E: Engine>(pass: &Pass<'_, E>) -> Result<[TensorOf<E>; 2]> {
-        let [a, b, _] = Self::shapes(&pass.inputs[0].shape()[1..], &pass.inputs[1].shape()[1..])?;
+        let [a, b, _] = Self::shapes(pass.shape(0), pass.shape(1))?;
         let widen = |x: &TensorOf<E>, sample: &[usize]| x.reshaped([&[x.rows(), 1], sample].concat());
-        Ok([widen(pass.inputs[0], &a)?, widen(pass.inputs[1], &b)?])
+        Ok([widen(pass.input(0), &a)?, widen(pass.input(1), &b)?])
     }
 
     /// How many samples a pass holds.
     fn samples<E: Engine>(pass: &Pass<'_, E>) -> usize {
-        pass.inputs[0].rows().max(pass.inputs[1].rows())
+        pass.input(0).rows().max(pass.input(1).rows())
     }
 }
 
@@ -203,6 +207,10 @@ impl Operator for Product {
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let [_, _, joined] = Self::shapes(inputs[0], inputs[1])?;
         Ok(joined)
+    }
+
+    fn remembers(&self) -> Remembers {
+        Remembers::INPUTS
     }
 
     fn flops(&self, inputs: &[&[usize]]) -> u64 {
@@ -259,7 +267,7 @@ impl<E: Engine> Prepared<E> for Product {
         let finish = |t: TensorOf<E>, i: usize| {
             let wide = [&a, &b][i].shape()[2..].to_vec();
             let sample = t.shape()[2..].to_vec();
-            unbroadcast(engine, &t.reshaped(batched(rows, &sample))?, &wide, &pass.inputs[i].shape()[1..])
+            unbroadcast(engine, &t.reshaped(batched(rows, &sample))?, &wide, pass.shape(i))
         };
         let left =
             wanted[0].then(|| finish(engine.multiply(&cotangent, &b, [false, true])?, 0)).transpose()?;

@@ -72,7 +72,7 @@ impl<E: Engine> Unary<E> for Reshape {
     }
 
     fn vector_jacobian(&self, _: &E, pass: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        cotangent.reshaped(batched(cotangent.rows(), &pass.inputs[0].shape()[1..]))
+        cotangent.reshaped(batched(cotangent.rows(), pass.shape(0)))
     }
 }
 
@@ -212,11 +212,11 @@ impl<E: Engine> Prepared<E> for Concat {
         let rows = tangents.iter().flatten().map(|t| t.rows()).max().unwrap_or(0);
         let tangents: Vec<TensorOf<E>> = tangents
             .iter()
-            .zip(&pass.inputs)
+            .zip(&pass.shapes)
             .map(|(tangent, input)| match tangent {
                 Some(tangent) => Ok((*tangent).clone()),
                 None => {
-                    let shape = batched(rows, &input.shape()[1..]);
+                    let shape = batched(rows, input);
                     engine.upload(&vec![E::Scalar::of(0.0); shape.iter().product()], &shape)
                 }
             })
@@ -234,8 +234,8 @@ impl<E: Engine> Prepared<E> for Concat {
         let axis = self.axis + 1;
         let (mut start, whole) = (0, cotangent.shape()[axis]);
         let mut parts = Vec::with_capacity(wanted.len());
-        for (input, &wanted) in pass.inputs.iter().zip(wanted) {
-            let length = input.shape()[axis];
+        for (input, &wanted) in pass.shapes.iter().zip(wanted) {
+            let length = input[self.axis];
             let (mut before, mut after) =
                 (vec![0; cotangent.shape().len()], vec![0; cotangent.shape().len()]);
             before[axis] = -(start as isize);
@@ -292,7 +292,7 @@ impl<E: Engine> Unary<E> for Expand {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
-        let sample = &pass.inputs[0].shape()[1..];
+        let sample = pass.shape(0);
         unbroadcast(engine, cotangent, &self.wide(sample), sample)
     }
 }

@@ -196,6 +196,11 @@ pub trait Operator {
         1
     }
 
+    /// What of a forward pass its derivatives read again.
+    fn remembers(&self) -> Remembers {
+        Remembers::NOTHING
+    }
+
     /// Whether it has a slot.
     fn has(&self, slot: Slot) -> bool {
         match slot {
@@ -223,15 +228,66 @@ pub trait Operator {
     }
 }
 
-/// What an operator saw and made in a forward pass. Batches `[N, ..]`; tangents and cotangents `[N * r, ..]`,
-/// `r` directions for each sample.
+/// What of a forward pass an operator's derivatives read again, beside shapes and what max-pooling picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remembers {
+    /// Its inputs.
+    pub inputs: bool,
+    /// Its output.
+    pub output: bool,
+}
+
+impl Remembers {
+    /// Nothing: it is linear, or all is in the picks.
+    pub const NOTHING: Self = Self { inputs: false, output: false };
+    /// Its inputs.
+    pub const INPUTS: Self = Self { inputs: true, output: false };
+    /// Its output.
+    pub const OUTPUT: Self = Self { inputs: false, output: true };
+    /// Both.
+    pub const ALL: Self = Self { inputs: true, output: true };
+}
+
+/// What is left of an operator's forward pass. Batches `[N, ..]`; tangents and cotangents `[N * r, ..]`, `r`
+/// directions for each sample.
 pub struct Pass<'a, E: Engine> {
-    /// Inputs.
-    pub inputs: Vec<&'a TensorOf<E>>,
-    /// Output.
-    pub output: &'a TensorOf<E>,
-    /// What max-pooling picked.
-    pub picked: Option<&'a IndicesOf<E>>,
+    inputs: Vec<Option<&'a TensorOf<E>>>,
+    output: Option<&'a TensorOf<E>>,
+    shapes: Vec<&'a [usize]>,
+    picked: Option<&'a IndicesOf<E>>,
+}
+
+impl<'a, E: Engine> Pass<'a, E> {
+    /// From values, where they are still there, sample shapes of the inputs, and what max-pooling picked.
+    pub(super) fn new(
+        inputs: Vec<Option<&'a TensorOf<E>>>,
+        output: Option<&'a TensorOf<E>>,
+        shapes: Vec<&'a [usize]>,
+        picked: Option<&'a IndicesOf<E>>,
+    ) -> Self {
+        Self { inputs, output, shapes, picked }
+    }
+
+    /// An input, of an operator that remembers them.
+    fn input(&self, i: usize) -> &'a TensorOf<E> {
+        match self.inputs[i] {
+            Some(input) => input,
+            None => unreachable!("the operator says that it does not remember its inputs"),
+        }
+    }
+
+    /// The output, of an operator that remembers it.
+    fn output(&self) -> &'a TensorOf<E> {
+        match self.output {
+            Some(output) => output,
+            None => unreachable!("the operator says that it does not remember its output"),
+        }
+    }
+
+    /// The shape of a sample of an input.
+    fn shape(&self, i: usize) -> &'a [usize] {
+        self.shapes[i]
+    }
 }
 
 /// What an operator does on an engine.

@@ -4,7 +4,7 @@ use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
-use super::{Kind, Operator, ParameterFactors, Pass, Unary, scale_directions};
+use super::{Kind, Operator, ParameterFactors, Pass, Remembers, Unary, scale_directions};
 
 /// `scale[c] * x + shift[c]` for channel `c`, the first axis of a sample: batch normalisation at inference.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,7 +104,7 @@ impl<E: Engine> Unary<E> for PreparedScaleShift<E> {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<Option<ParameterFactors<E>>> {
-        let (x, wide) = (pass.inputs[0], &self.scale.shape()[1..]);
+        let (x, wide) = (pass.input(0), &self.scale.shape()[1..]);
         let mut factors = ParameterFactors::elementwise(engine, wide, Some(x), cotangent, x.rows())?;
         factors.bias = ParameterFactors::elementwise(engine, wide, None, cotangent, x.rows())?.bias;
         Ok(Some(factors))
@@ -147,6 +147,10 @@ impl Operator for Standardize {
     fn intermediates(&self) -> usize {
         3
     }
+
+    fn remembers(&self) -> Remembers {
+        Remembers { inputs: true, output: true }
+    }
 }
 
 impl Standardize {
@@ -180,9 +184,9 @@ impl<E: Engine> Unary<E> for Standardize {
 
     /// `(t - mean(t) - y mean(y t)) / deviation` for the output `y`, whose mean is 0.
     fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        let inverse = self.inverse_deviation(engine, &self.centered(engine, pass.inputs[0])?)?;
-        let along = self.mean(engine, &scale_directions(engine, tangent, pass.output)?)?;
-        let along = scale_directions(engine, &along, pass.output)?;
+        let inverse = self.inverse_deviation(engine, &self.centered(engine, pass.input(0))?)?;
+        let along = self.mean(engine, &scale_directions(engine, tangent, pass.output())?)?;
+        let along = scale_directions(engine, &along, pass.output())?;
         let rest = engine.arithmetic(Arithmetic::Sub, &self.centered(engine, tangent)?, &along)?;
         scale_directions(engine, &rest, &inverse)
     }

@@ -43,8 +43,9 @@ fn pooled(window: &Window, input: &[usize]) -> Result<Vec<usize>> {
     Ok(vec![channels, output[0], output[1]])
 }
 
+/// Height and width of a sample.
 fn image_size(shape: &[usize]) -> [usize; 2] {
-    [shape[2], shape[3]]
+    [shape[1], shape[2]]
 }
 
 impl Operator for MaxPool {
@@ -77,7 +78,7 @@ impl<E: Engine> Unary<E> for MaxPool {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
-        engine.max_pool_scatter(cotangent, picked(pass), image_size(pass.inputs[0].shape()))
+        engine.max_pool_scatter(cotangent, picked(pass), image_size(pass.shape(0)))
     }
 }
 
@@ -117,7 +118,7 @@ impl<E: Engine> Unary<E> for AveragePool {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
-        let size = image_size(pass.inputs[0].shape());
+        let size = image_size(pass.shape(0));
         engine.average_pool_transposed(cotangent, self.window, self.counted, size)
     }
 }

@@ -4,7 +4,7 @@ use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result};
 
-use super::{Kind, Operator, ParameterFactors, Pass, Unary, batched, broadcast, scale_directions};
+use super::{Kind, Operator, ParameterFactors, Pass, Remembers, Unary, batched, broadcast, scale_directions};
 
 /// `x` above 0, `slope * x` at and below 0, with a slope for each channel or element.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +45,10 @@ impl Operator for PRelu {
     fn intermediates(&self) -> usize {
         2
     }
+
+    fn remembers(&self) -> Remembers {
+        Remembers::INPUTS
+    }
 }
 
 impl PRelu {
@@ -77,7 +81,7 @@ impl<E: Engine> Unary<E> for PreparedPRelu<E> {
     }
 
     fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        scale_directions(engine, tangent, &self.apply(engine, 1, pass.inputs[0])?)
+        scale_directions(engine, tangent, &self.apply(engine, 1, pass.input(0))?)
     }
 
     fn vector_jacobian(
@@ -86,7 +90,7 @@ impl<E: Engine> Unary<E> for PreparedPRelu<E> {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
-        scale_directions(engine, cotangent, &self.apply(engine, 1, pass.inputs[0])?)
+        scale_directions(engine, cotangent, &self.apply(engine, 1, pass.input(0))?)
     }
 
     /// A group for each slope: `a` the input where it is below 0, and `d` the cotangent.
@@ -96,7 +100,7 @@ impl<E: Engine> Unary<E> for PreparedPRelu<E> {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<Option<ParameterFactors<E>>> {
-        let below = engine.activate(BELOW, 0, pass.inputs[0])?;
+        let below = engine.activate(BELOW, 0, pass.input(0))?;
         let wide = &self.slopes.shape()[1..];
         ParameterFactors::elementwise(engine, wide, Some(&below), cotangent, below.rows()).map(Some)
     }

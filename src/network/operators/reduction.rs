@@ -91,7 +91,7 @@ impl<E: Engine> Unary<E> for Reduce {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
-        let sample = &pass.inputs[0].shape()[1..];
+        let sample = pass.shape(0);
         let kept = cotangent.reshaped(batched(cotangent.rows(), &reduced(sample, &self.axes, true)?))?;
         if !self.mean {
             return expand(engine, &kept, sample);
@@ -158,7 +158,7 @@ impl<E: Engine> Unary<E> for ReduceMax {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
-        let sample = &pass.inputs[0].shape()[1..];
+        let sample = pass.shape(0);
         let [results, terms] = self.counts(sample);
         let lines = cotangent.reshaped([cotangent.rows(), results, 1, 1])?;
         let lines = engine.max_pool_scatter(&lines, picked(pass), [1, terms])?;

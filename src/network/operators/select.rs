@@ -70,7 +70,7 @@ impl<E: Engine> Unary<E> for Select {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
-        let length = pass.inputs[0].shape()[self.axis + 1];
+        let length = pass.shape(0)[self.axis];
         engine.select_transposed(cotangent, self.axis + 1, &self.indices, length)
     }
 }
@@ -147,7 +147,7 @@ impl<E: Engine> Unary<E> for PreparedInterpolate<E> {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
-        let length = pass.inputs[0].shape()[self.axis];
+        let length = pass.shape(0)[self.axis - 1];
         let end = |i: usize| {
             let scaled = engine.arithmetic(Arithmetic::Mul, cotangent, &self.weights[i])?;
             engine.select_transposed(&scaled, self.axis, &self.ends[i], length)

@@ -3,7 +3,7 @@
 use crate::engine::{Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::{Error, Result};
 
-use super::{Kind, Operator, Pass, Unary, scale_directions};
+use super::{Kind, Operator, Pass, Remembers, Unary, scale_directions};
 
 /// `exp(x) / sum of exp(x)` along an axis of a sample, or its logarithm.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,12 +29,16 @@ impl Operator for Softmax {
         }
         Ok(inputs[0].to_vec())
     }
+
+    fn remembers(&self) -> Remembers {
+        if self.log { Remembers::INPUTS } else { Remembers::OUTPUT }
+    }
 }
 
 impl Softmax {
     /// The softmax itself.
     fn shares<E: Engine>(&self, engine: &E, pass: &Pass<'_, E>) -> Result<TensorOf<E>> {
-        if self.log { engine.softmax(pass.inputs[0], self.axis + 1, false) } else { Ok(pass.output.clone()) }
+        if self.log { engine.softmax(pass.input(0), self.axis + 1, false) } else { Ok(pass.output().clone()) }
     }
 }
 
