@@ -15,9 +15,6 @@ pub trait Scalar: NdFloat + Pod + npyz::AutoSerialize + std::iter::Sum + Default
 
     /// The value as an `f64`, exactly.
     fn f64(self) -> f64;
-
-    /// The error function `2 / sqrt(pi) * integral of exp(-t^2) from 0 to x`.
-    fn erf(self) -> Self;
 }
 
 impl Scalar for f32 {
@@ -30,10 +27,6 @@ impl Scalar for f32 {
     fn f64(self) -> f64 {
         f64::from(self)
     }
-
-    fn erf(self) -> Self {
-        libm::erff(self)
-    }
 }
 
 impl Scalar for f64 {
@@ -45,9 +38,5 @@ impl Scalar for f64 {
 
     fn f64(self) -> f64 {
         self
-    }
-
-    fn erf(self) -> Self {
-        libm::erf(self)
     }
 }

@@ -32,8 +32,8 @@ impl Curve {
                 vec![0.0.into()]
             }
             // Zeros of the sine are multiples of pi, of the cosine those and a half; each derivative changes places.
-            Self::Sin => wave(if order % 2 == 0 { 0.5 } else { 0.0 }, low, high)?,
-            Self::Cos => wave(if order % 2 == 0 { 0.0 } else { 0.5 }, low, high)?,
+            Self::Sin => wave(if order.is_multiple_of(2) { 0.5 } else { 0.0 }, low, high)?,
+            Self::Cos => wave(if order.is_multiple_of(2) { 0.0 } else { 0.5 }, low, high)?,
             Self::Bend(bend) => bend.critical()[order].clone(),
             _ => vec![],
         };

@@ -1,7 +1,7 @@
 //! Elementwise functions, and what is known of each: kinks, inflections, proved ranges, Taylor series, affine
 //! pieces, convex and concave parts.
 //!
-//! All facts follow from one table, [`branches`](branch): each function as analytic curves joined end to end.
+//! All facts follow from one table (`branch.rs`): each function as analytic curves joined end to end.
 //! A curve is known by its power series alone, over `f64` or over intervals with outward rounding. The series
 //! at a number gives Taylor coefficients; the series at an interval encloses derivatives, which proves ranges and
 //! finds every critical point.

@@ -1,7 +1,7 @@
 //! Truncated power series: recurrences for the coefficients of a function of a series, each of quadratic cost in
 //! the order (Moore 1966; Griewank & Walther 2008, chapter 13).
 
-use std::ops::{Add, Div, Mul, Sub};
+use std::ops::{Add, Div, Mul};
 
 use super::number::{Number, logistic, normal, sech_squared, softplus};
 
@@ -48,6 +48,16 @@ impl<T: Number> Series<T> {
     /// Coefficient `n` of the product of `self` and `other`, of which only terms up to `n` are needed.
     fn product_term(&self, other: &[T], n: usize) -> T {
         (0..=n).fold(T::from(0.0), |sum, k| sum + self.0[k] * other[n - k])
+    }
+
+    /// `self / other`, coefficient by coefficient as long division has it.
+    fn quotient(&self, other: &Self) -> Self {
+        let mut q: Vec<T> = vec![];
+        for n in 0..=self.order() {
+            let known = (1..=n).fold(self.0[n], |rest, k| rest - other.0[k] * q[n - k]);
+            q.push(known / other.0[0]);
+        }
+        Self(q)
     }
 
     /// Coefficient `n >= 1` of a function of `self` from the series `outer` of the function's derivative at `self`,
@@ -145,14 +155,6 @@ impl<T: Number> Add for &Series<T> {
     }
 }
 
-impl<T: Number> Sub for &Series<T> {
-    type Output = Series<T>;
-
-    fn sub(self, other: Self) -> Series<T> {
-        Series::from_fn(self.order(), |n| self.0[n] - other.0[n])
-    }
-}
-
 impl<T: Number> Mul for &Series<T> {
     type Output = Series<T>;
 
@@ -165,11 +167,6 @@ impl<T: Number> Div for &Series<T> {
     type Output = Series<T>;
 
     fn div(self, other: Self) -> Series<T> {
-        let mut q: Vec<T> = vec![];
-        for n in 0..=self.order() {
-            let known = (1..=n).fold(self.0[n], |rest, k| rest - other.0[k] * q[n - k]);
-            q.push(known / other.0[0]);
-        }
-        Series(q)
+        self.quotient(other)
     }
 }

@@ -165,7 +165,12 @@ fn ranges_at_the_edges() {
     assert_eq!(range(Activation::Relu, 1, 0.0, 2.0), (0.0, 1.0));
     assert_eq!(range(Activation::Relu, 1, 0.5, INFINITY), (1.0, 1.0));
     assert_eq!(range(Activation::Relu, 2, 0.5, INFINITY), (0.0, 0.0));
-    assert_eq!(range(Activation::Relu, 2, -1.0, 0.0), line);
+    // The kink belongs to the side below.
+    assert_eq!(range(Activation::Relu, 1, -1.0, 0.0), (0.0, 0.0));
+    assert_eq!(range(Activation::Relu, 2, -1.0, 0.0), (0.0, 0.0));
+    assert_eq!(range(Activation::Abs, 1, -1.0, 0.0), (-1.0, -1.0));
+    assert_eq!(range(Activation::Relu, 2, 0.0, 1.0), line);
+    assert_eq!(range(Activation::Relu, 2, -1.0, 1.0), line);
     assert_eq!(range(Activation::Abs, 1, -INFINITY, INFINITY), (-1.0, 1.0));
     assert_eq!(range(Activation::Celu { alpha: 49.0 }, 1, 1.0, 2.0), (1.0, 1.0));
     assert_eq!(range(Activation::Log, 0, -1.0, 1.0), line);

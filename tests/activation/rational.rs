@@ -64,7 +64,7 @@ pub(crate) fn tanh(order: usize) -> Vec<Fraction> {
     }
     let coefficient = |n: usize| {
         let four = 1_i128 << (n + 1);
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             Fraction::new(0, 1)
         } else {
             Fraction::new(four * (four - 1), factorial(n + 1)) * bernoulli[n + 1]

@@ -3,6 +3,8 @@
 //! The formulas stand once, over [`Elementary`]; all of them stay finite wherever the true value is.
 
 mod elementary;
+#[cfg(test)]
+mod tests;
 
 use std::any::TypeId;
 
@@ -13,7 +15,7 @@ use crate::activation::Activation;
 
 use super::CpuTensor;
 use super::arithmetic::SERIAL;
-use elementary::{Elementary, limited};
+use elementary::{Elementary, limited, select};
 
 /// Beyond it the bell curves under the derivatives of smooth activations are 0 in `f64` (and squares of it are
 /// finite in `f32`).
@@ -81,6 +83,7 @@ impl<S: Elementary> Loop<'_, S> {
     }
 }
 
+/// Long formulas are functions of their own, which are always inlined; a loop that calls one is not vectorised.
 /// Closures own what they capture: a reference could point into the output, which would keep loops from being
 /// vectorised. Comparisons are written so that the derivative at a kink is that of the side below, and NaN passes through.
 fn evaluate<S: Elementary>(activation: Activation, over: Loop<'_, S>) {
@@ -146,66 +149,16 @@ fn evaluate<S: Elementary>(activation: Activation, over: Loop<'_, S>) {
             move |x| S::of(4.0) * sigmoid_slope(two * x),
             move |x| S::of(8.0) * sigmoid_bend(two * x),
         ),
-        Activation::Softplus => over.of(
-            move |x| {
-                let above = if x > zero { x } else { zero };
-                above + (-x.abs()).exponential().log_of_one_plus()
-            },
-            sigmoid,
-            sigmoid_slope,
-        ),
+        Activation::Softplus => over.of(softplus, sigmoid, sigmoid_slope),
         Activation::Silu => over.of(
             move |x| x * sigmoid(x),
             move |x| sigmoid(x) + x * sigmoid_slope(x),
             move |x| sigmoid_slope(x) * (two - x * half_tanh(x)),
         ),
-        Activation::Gelu => over.of(
-            move |x| x * normal(near(x)).0,
-            move |x| {
-                let x = near(x);
-                let (distribution, density) = normal(x);
-                distribution + x * density
-            },
-            move |x| {
-                let x = near(x);
-                normal(x).1 * (two - x * x)
-            },
-        ),
-        Activation::GeluTanh => over.of(
-            move |x| x * sigmoid(gelu_inner(x)[0]),
-            move |x| {
-                let x = near(x);
-                let [v, slope, _] = gelu_inner(x);
-                sigmoid(v) + x * sigmoid_slope(v) * slope
-            },
-            move |x| {
-                let x = near(x);
-                let [v, slope, bend] = gelu_inner(x);
-                sigmoid_slope(v) * (two * slope + x * (bend - half_tanh(v) * slope * slope))
-            },
-        ),
-        Activation::Mish => over.of(
-            move |x| x * mish_gate(x)[0],
-            move |x| {
-                let [gate, slope, _] = mish_gate(x);
-                gate + x * slope
-            },
-            move |x| {
-                let [_, slope, bend] = mish_gate(x);
-                two * slope + x * bend
-            },
-        ),
-        Activation::Erf => {
-            let slope = move |x: S| S::of(std::f64::consts::FRAC_2_SQRT_PI) * (-x * x).exponential();
-            over.of(
-                move |x| x.error_function(),
-                move |x| slope(near(x)),
-                move |x| {
-                    let x = near(x);
-                    -two * x * slope(x)
-                },
-            );
-        }
+        Activation::Gelu => over.of(gelu, gelu_slope, gelu_bend),
+        Activation::GeluTanh => over.of(gelu_tanh, gelu_tanh_slope, gelu_tanh_bend),
+        Activation::Mish => over.of(mish, mish_slope, mish_bend),
+        Activation::Erf => over.of(S::error_function, erf_slope, erf_bend),
         Activation::Exp => over.of(S::exponential, S::exponential, S::exponential),
         Activation::Log => over.of(
             move |x| x.ln(),
@@ -291,7 +244,7 @@ fn power<S: Elementary>(over: Loop<'_, S>, coefficient: f64, exponent: f64) {
 #[inline(always)]
 fn sigmoid<S: Elementary>(x: S) -> S {
     let e = (-x.abs()).exponential();
-    (if x < S::zero() { e } else { S::one() }) / (S::one() + e)
+    select(x < S::zero(), e, S::one()) / (S::one() + e)
 }
 
 /// `s (1 - s)`, with all digits in the tails.
@@ -313,7 +266,7 @@ fn sigmoid_bend<S: Elementary>(x: S) -> S {
 fn half_tanh<S: Elementary>(x: S) -> S {
     let m = (-x.abs()).exponential_less_one();
     let t = m / (S::of(2.0) + m);
-    if x < S::zero() { t } else { -t }
+    select(x < S::zero(), t, -t)
 }
 
 /// Distribution function and density of the normal distribution.
@@ -322,7 +275,7 @@ fn normal<S: Elementary>(x: S) -> (S, S) {
     let gauss = (S::of(-0.5) * x * x).exponential();
     let tail = x.abs().normal_tail(gauss);
     let scale = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-    (if x < S::zero() { tail } else { S::one() - tail }, S::of(scale) * gauss)
+    (select(x < S::zero(), tail, S::one() - tail), S::of(scale) * gauss)
 }
 
 /// `2 sqrt(2 / pi) (x + 0.044715 x^3)` and its first two derivatives: GELU with tanh is `x sigmoid` of it.
@@ -340,175 +293,83 @@ fn mish_gate<S: Elementary>(x: S) -> [S; 3] {
     let e = (-x.abs()).exponential();
     let below = x < S::zero();
     // tanh(ln(1 + exp(x))) is ((1 + exp(x))^2 - 1) / ((1 + exp(x))^2 + 1), here n / (n + h).
-    let (n, h) = if below { (e * (e + two), two) } else { (one + two * e, two * e * e) };
+    let n = select(below, e * (e + two), one + two * e);
+    let h = select(below, two, two * e * e);
     let r = (n + h).recip();
     let (gate, rest) = (n * r, h * (n + n + h) * r * r);
-    let s = (if below { e } else { one }) / (one + e);
+    let s = select(below, e, one) / (one + e);
     let slope = sigmoid_slope(x);
     [gate, rest * s, rest * (slope - two * gate * s * s)]
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tolerance::{APPROXIMATE, CLOSE, EXACT, relative_difference};
+/// `ln(1 + exp(x))`
+#[inline(always)]
+fn softplus<S: Elementary>(x: S) -> S {
+    select(x > S::zero(), x, S::zero()) + (-x.abs()).exponential().log_of_one_plus()
+}
 
-    const ALL: [Activation; 33] = [
-        Activation::Relu,
-        Activation::LeakyRelu { slope: 0.03 },
-        Activation::Clip { low: -0.5, high: 1.5 },
-        Activation::Abs,
-        Activation::HardSigmoid { alpha: 0.2, beta: 0.5 },
-        Activation::HardSigmoid { alpha: -0.3, beta: 0.4 },
-        Activation::HardSwish,
-        Activation::Softsign,
-        Activation::Elu { alpha: 1.0 },
-        Activation::Elu { alpha: 0.7 },
-        Activation::Selu { alpha: 1.673_263_2, gamma: 1.050_701 },
-        Activation::Celu { alpha: 1.7 },
-        Activation::Sigmoid,
-        Activation::Tanh,
-        Activation::Softplus,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Silu,
-        Activation::Mish,
-        Activation::Erf,
-        Activation::Exp,
-        Activation::Log,
-        Activation::Sqrt,
-        Activation::Power { exponent: -1.0 },
-        Activation::Power { exponent: 0.0 },
-        Activation::Power { exponent: 1.0 },
-        Activation::Power { exponent: 2.0 },
-        Activation::Power { exponent: 3.0 },
-        Activation::Power { exponent: 5.0 },
-        Activation::Power { exponent: -2.0 },
-        Activation::Power { exponent: 1.3 },
-        Activation::Sin,
-        Activation::Cos,
-    ];
+#[inline(always)]
+fn gelu<S: Elementary>(x: S) -> S {
+    x * normal(near(x)).0
+}
 
-    /// Points of the domain, away from its ends, poles and every kink by more than the step of the differences.
-    fn grid(activation: Activation) -> Vec<f64> {
-        let (low, high) = activation.domain();
-        let pole = matches!(activation, Activation::Power { exponent } if exponent < 0.0);
-        let inside = |x: &f64| low + 0.3 < *x && *x < high && (!pole || x.abs() > 0.3);
-        (0..400).map(|i| -8.0 + 0.0401 * f64::from(i)).filter(inside).collect()
-    }
+#[inline(always)]
+fn gelu_slope<S: Elementary>(x: S) -> S {
+    let x = near(x);
+    let (distribution, density) = normal(x);
+    distribution + x * density
+}
 
-    fn at<S: Scalar>(activation: Activation, order: u8, x: &[S]) -> Vec<f64> {
-        let y = activate(activation, order, &CpuTensor::of([x.len()], x.to_vec()));
-        y.values().iter().map(|v| v.f64()).collect()
-    }
+#[inline(always)]
+fn gelu_bend<S: Elementary>(x: S) -> S {
+    let x = near(x);
+    normal(x).1 * (S::of(2.0) - x * x)
+}
 
-    #[test]
-    fn derivatives_equal_central_differences() {
-        let step = 1e-5;
-        for activation in ALL {
-            let moved = |by: f64| grid(activation).iter().map(|x| x + by).collect::<Vec<_>>();
-            for order in 0..2 {
-                let (right, left) =
-                    (at(activation, order, &moved(step)), at(activation, order, &moved(-step)));
-                let difference = right.iter().zip(left).map(|(r, l)| (r - l) / (2.0 * step));
-                let difference =
-                    relative_difference(at(activation, order + 1, &grid(activation)), difference);
-                assert!(difference < APPROXIMATE, "{activation:?}, derivative {}: {difference:e}", order + 1);
-            }
-        }
-    }
+#[inline(always)]
+fn gelu_tanh<S: Elementary>(x: S) -> S {
+    x * sigmoid(gelu_inner(x)[0])
+}
 
-    #[test]
-    fn f32_equals_f64() {
-        for activation in ALL {
-            for order in 0..3 {
-                let narrow: Vec<f32> = grid(activation).iter().map(|&x| x as f32).collect();
-                let wide: Vec<f64> = narrow.iter().map(|&x| f64::from(x)).collect();
-                let difference =
-                    relative_difference(at(activation, order, &narrow), at(activation, order, &wide));
-                assert!(difference < CLOSE, "{activation:?}, derivative {order}: {difference:e}");
-            }
-        }
-    }
+#[inline(always)]
+fn gelu_tanh_slope<S: Elementary>(x: S) -> S {
+    let x = near(x);
+    let [v, slope, _] = gelu_inner(x);
+    sigmoid(v) + x * sigmoid_slope(v) * slope
+}
 
-    /// The kernel's formulas and the power series of the facts are two roads to the same numbers.
-    #[test]
-    fn f64_equals_the_series() {
-        for activation in ALL {
-            for order in 0..3 {
-                let x = grid(activation);
-                let series = x.iter().map(|&x| activation.derivative(order.into(), x));
-                let difference = relative_difference(at(activation, order, &x), series);
-                assert!(difference < EXACT, "{activation:?}, derivative {order}: {difference:e}");
-            }
-        }
-    }
+#[inline(always)]
+fn gelu_tanh_bend<S: Elementary>(x: S) -> S {
+    let x = near(x);
+    let [v, slope, bend] = gelu_inner(x);
+    sigmoid_slope(v) * (S::of(2.0) * slope + x * (bend - half_tanh(v) * slope * slope))
+}
 
-    #[test]
-    fn kinks_take_the_side_below() {
-        let slopes = |activation, x: &[f64]| at(activation, 1, x);
-        assert_eq!(slopes(Activation::Relu, &[0.0, -0.0]), [0.0, 0.0]);
-        assert_eq!(slopes(Activation::LeakyRelu { slope: 0.1 }, &[0.0]), [0.1]);
-        assert_eq!(slopes(Activation::Clip { low: 0.0, high: 6.0 }, &[0.0, 6.0]), [0.0, 1.0]);
-        assert_eq!(slopes(Activation::Abs, &[0.0, -0.0]), [-1.0, -1.0]);
-        assert_eq!(slopes(Activation::HardSigmoid { alpha: 0.25, beta: 0.5 }, &[-2.0, 2.0]), [0.0, 0.25]);
-        assert_eq!(slopes(Activation::HardSigmoid { alpha: -0.25, beta: 0.5 }, &[-2.0, 2.0]), [0.0, -0.25]);
-        assert_eq!(slopes(Activation::HardSwish, &[-3.0, 3.0]), [0.0, 1.5]);
-        assert_eq!(slopes(Activation::Elu { alpha: 0.5 }, &[0.0]), [0.5]);
-        assert_eq!(slopes(Activation::Selu { alpha: 2.0, gamma: 1.5 }, &[0.0]), [3.0]);
-        assert_eq!(at(Activation::Softsign, 2, &[0.0, 1e-300]), [2.0, -2.0]);
-        assert_eq!(at(Activation::Elu { alpha: 1.0 }, 2, &[0.0]), [1.0]);
-    }
+#[inline(always)]
+fn mish<S: Elementary>(x: S) -> S {
+    x * mish_gate(x)[0]
+}
 
-    #[test]
-    fn far_from_zero_nothing_overflows() {
-        for activation in ALL {
-            // What is infinite far out is so in truth.
-            let grows = matches!(activation, Activation::Exp | Activation::Power { .. });
-            for order in 0..3 {
-                let outside = |x: f64| x < activation.domain().0;
-                let far = [-1e18, -1e4, -200.0, -90.0, 90.0, 200.0, 1e4, 1e18];
-                let x: Vec<f32> = far.into_iter().filter(|&x| !outside(x)).map(|x| x as f32).collect();
-                let wide: Vec<f64> = [-1e150, 1e150].into_iter().filter(|&x| !outside(x)).collect();
-                let y = [at(activation, order, &x), at(activation, order, &wide)].concat();
-                assert!(
-                    y.iter().all(|v| if grows { !v.is_nan() } else { v.is_finite() }),
-                    "{activation:?}, {order}: {y:?}"
-                );
-            }
-        }
-    }
+#[inline(always)]
+fn mish_slope<S: Elementary>(x: S) -> S {
+    let [gate, slope, _] = mish_gate(x);
+    gate + x * slope
+}
 
-    #[test]
-    fn nan_passes() {
-        for activation in ALL {
-            for order in 0..3 {
-                assert!(at(activation, order, &[f32::NAN])[0].is_nan(), "{activation:?}, derivative {order}");
-                assert!(at(activation, order, &[f64::NAN])[0].is_nan(), "{activation:?}, derivative {order}");
-            }
-        }
-        for order in 0..3 {
-            assert!(at(Activation::Log, order, &[-1.0])[0].is_nan(), "outside the domain");
-            assert!(at(Activation::Sqrt, order, &[-1.0])[0].is_nan(), "outside the domain");
-            assert!(
-                at(Activation::Power { exponent: 0.3 }, order, &[-1.0])[0].is_nan(),
-                "outside the domain"
-            );
-        }
-    }
+#[inline(always)]
+fn mish_bend<S: Elementary>(x: S) -> S {
+    let [_, slope, bend] = mish_gate(x);
+    S::of(2.0) * slope + x * bend
+}
 
-    #[test]
-    fn an_element_has_the_same_bits_wherever_it_stands() {
-        for activation in ALL {
-            for order in 0..3 {
-                let x: Vec<f32> = (0..SERIAL + 77).map(|i| (i as f32 * 0.37).sin() * 9.0).collect();
-                let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-                let whole = bits(&at(activation, order, &x));
-                for (start, length) in [(0, 1), (3, 5), (SERIAL - 4, 13), (SERIAL + 70, 7)] {
-                    let part = bits(&at(activation, order, &x[start..start + length]));
-                    assert_eq!(part, whole[start..start + length], "{activation:?}, derivative {order}");
-                }
-            }
-        }
-    }
+/// `2 / sqrt(pi) exp(-x^2)`
+#[inline(always)]
+fn erf_slope<S: Elementary>(x: S) -> S {
+    let x = near(x);
+    S::of(std::f64::consts::FRAC_2_SQRT_PI) * (-x * x).exponential()
+}
+
+#[inline(always)]
+fn erf_bend<S: Elementary>(x: S) -> S {
+    S::of(-2.0) * near(x) * erf_slope(x)
 }

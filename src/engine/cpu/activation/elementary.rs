@@ -56,7 +56,7 @@ impl Elementary for f64 {
 const SHIFT: f32 = 12_582_912.0;
 
 /// `ln 2` in two parts, the first so short that its product with an exponent is exact (Cody & Waite 1980).
-const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
 
 /// `(1 - Phi(x)) exp(x^2 / 2) = t P(t)` with `t = 1 / (1 + 0.25 x)`: the polynomial of least relative error (1e-8)
 /// over `x` in `[0, 15]`, by Remez exchange; beyond 15 `exp(-x^2 / 2)` is 0 in `f32`.
@@ -111,10 +111,11 @@ impl Elementary for f32 {
 
     #[inline(always)]
     fn exponential_less_one(self) -> Self {
-        let (k, p) = reduce(limited(self, -87.0, 89.0));
-        let (scale, large) = (power_of_two(k), scaled(1.0 + p, k) - 1.0);
+        // Reduced as above, so that a formula with both computes it once.
+        let (k, p) = reduce(limited(self, -104.0, 89.0));
+        let (scale, large) = (scaled(1.0, k), scaled(1.0 + p, k) - 1.0);
         let small = scale * p + (scale - 1.0);
-        if self > 1.0 { large } else { small }
+        select(self > 1.0, large, small)
     }
 
     #[inline(always)]
@@ -134,7 +135,11 @@ impl Elementary for f32 {
     #[inline(always)]
     fn normal_tail(self, gauss: Self) -> Self {
         let t = 1.0 / (1.0 + TAIL_SCALE * self);
-        gauss * t * TAIL.iter().rev().fold(0.0, |sum, &c| sum * t + c)
+        // Written out: a loop over the coefficients would keep the one over elements from being vectorised.
+        let [c0, c1, c2, c3, c4, c5, c6, c7, c8, c9] = TAIL;
+        let p = ((((c9 * t + c8) * t + c7) * t + c6) * t + c5) * t + c4;
+        let p = (((p * t + c3) * t + c2) * t + c1) * t + c0;
+        gauss * t * p
     }
 
     #[inline(always)]
@@ -148,20 +153,21 @@ impl Elementary for f32 {
         let q = z * q - 1.0 / 3.0;
         let near = std::f32::consts::FRAC_2_SQRT_PI * (self + self * z * q);
         let far = 1.0 - 2.0 * (SQRT_2 * a).normal_tail((-z).exponential());
-        if a < 0.5 { near } else { far.copysign(self) }
+        select(a < 0.5, near, far.copysign(self))
     }
 }
 
 /// `x` brought into `[low, high]`.
 #[inline(always)]
 pub(super) fn limited<S: Scalar>(x: S, low: S, high: S) -> S {
-    if x < low {
-        low
-    } else if x > high {
-        high
-    } else {
-        x
-    }
+    let x = select(x < low, low, x);
+    select(x > high, high, x)
+}
+
+/// `a` where `condition` is true, else `b`: never a jump, so that loops are vectorised whatever surrounds it.
+#[inline(always)]
+pub(super) fn select<S>(condition: bool, a: S, b: S) -> S {
+    std::hint::select_unpredictable(condition, a, b)
 }
 
 #[cfg(test)]
