@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fenchel::engine::{Activation, Cpu, Curvature, Engine, EnvelopeSpec, Jets};
+use fenchel::engine::{Activation, Cpu, Curvature, Engine, EnvelopeSpec, Epilogue, Jets, Window};
 use fenchel::network::operators::Dense;
 use fenchel::network::{Constant, Network};
 use rand::{RngExt, SeedableRng};
@@ -62,5 +62,70 @@ fn jets(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, envelope, jets);
+/// Dense products: `2 rows k n` flops. With a gate that is half shut and shared by ten directions half of them are
+/// enough.
+fn dense(criterion: &mut Criterion) {
+    let engine = Cpu::<f32>::new();
+    let mut group = criterion.benchmark_group("dense");
+    for (rows, k, n) in [(1000, 784, 256), (10_000, 256, 256), (1, 1024, 1024)] {
+        let x = engine.upload(&random(rows * k), &[rows, k]).expect("fits");
+        let matrix = engine.matrix(&random(k * n), k, n).expect("fits");
+        group.throughput(Throughput::Elements((2 * rows * k * n) as u64));
+        group.bench_function(format!("[{rows}, {k}] x [{k}, {n}]"), |bencher| {
+            bencher.iter(|| black_box(engine.matmul(&x, None, &matrix, Epilogue::NONE).expect("runs")));
+        });
+        if rows % 10 == 0 {
+            let gate: Vec<f32> =
+                random(rows / 10 * k).iter().map(|&v| f32::from(u8::from(v > 0.0))).collect();
+            let gate = engine.upload(&gate, &[rows / 10, k]).expect("fits");
+            group.bench_function(format!("[{rows}, {k}] x [{k}, {n}], gated"), |bencher| {
+                bencher.iter(|| {
+                    black_box(engine.matmul(&x, Some(&gate), &matrix, Epilogue::NONE).expect("runs"))
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Convolutions with bias and ReLU, and their transposes: `2 N c_out h' w' c_in / groups kernel` flops.
+fn convolution(criterion: &mut Criterion) {
+    let engine = Cpu::<f32>::new();
+    let mut group = criterion.benchmark_group("convolution");
+    // Samples, channels in and out, size, kernel, stride, groups: ResNet-18, a small ResNet's jets, depthwise.
+    for [n, inputs, outputs, size, kernel, stride, groups] in [
+        [2, 3, 64, 224, 7, 2, 1],
+        [2, 64, 64, 56, 3, 1, 1],
+        [2, 128, 128, 28, 3, 1, 1],
+        [2, 512, 512, 7, 3, 1, 1],
+        [2, 256, 64, 56, 1, 1, 1],
+        [200, 16, 16, 8, 3, 1, 1],
+        [2, 96, 96, 112, 3, 1, 96],
+        [2, 144, 144, 56, 3, 2, 144],
+    ] {
+        let window = Window::new([kernel; 2]).with_strides([stride; 2]).with_pads([kernel / 2; 4]);
+        let shape = [outputs, inputs / groups, kernel, kernel];
+        let weights = random(shape.iter().product());
+        let filters = engine.filters(&weights, shape, window, groups).expect("fits");
+        let image = [n, inputs, size, size];
+        let x = engine.upload(&random(image.iter().product()), &image).expect("fits");
+        let bias = engine.upload(&random(outputs), &[outputs]).expect("fits");
+        let epilogue = Epilogue { bias: Some(&bias), activation: Some(Activation::Relu) };
+        let y = engine.convolve(&x, &filters, epilogue).expect("runs");
+        let name = format!("{n} x {inputs} -> {outputs}, {size} x {size}, {kernel} x {kernel} / {stride}");
+        group.throughput(Throughput::Elements((2 * y.len() * weights.len() / outputs) as u64));
+        group.bench_function(&name, |bencher| {
+            bencher.iter(|| black_box(engine.convolve(&x, &filters, epilogue).expect("runs")));
+        });
+        group.bench_function(format!("{name}, transposed"), |bencher| {
+            bencher.iter(|| {
+                let back = engine.convolve_transposed(&y, Some(&y), &filters, [size; 2], Epilogue::NONE);
+                black_box(back.expect("runs"))
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, envelope, jets, dense, convolution);
 criterion_main!(benches);

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::engine::kernels::Arithmetic;
 use crate::{Error, Result, Scalar};
 
-use super::CpuTensor;
+use super::{CpuTensor, pool};
 
 /// Elements below which a loop stays on one thread: waking the pool costs about as much as adding so many.
 pub(super) const SERIAL: usize = 1 << 14;
@@ -90,7 +90,7 @@ fn broadcast<S: Scalar>(
         )));
     };
     let Merged { lengths, a: step_a, b: step_b } = merge(a.shape(), b.shape(), &shape);
-    let mut values = vec![S::zero(); shape.iter().product()];
+    let mut values = pool::take(shape.iter().product());
     let (inner, outer) = lengths.split_last().map_or((1, &[][..]), |(&inner, outer)| (inner, outer));
     let (inner_a, inner_b) = (step_a.last().copied().unwrap_or(0), step_b.last().copied().unwrap_or(0));
     let (a, b) = (a.values(), b.values());

@@ -4,16 +4,22 @@ use rayon::prelude::*;
 
 use crate::{Error, Result, Scalar};
 
-use super::CpuTensor;
 use super::arithmetic::SERIAL;
+use super::{CpuTensor, pool};
 
 pub(super) fn permute<S: Scalar>(x: &CpuTensor<S>, order: &[usize]) -> CpuTensor<S> {
     let strides = strides(x.shape());
     let shape: Vec<usize> = order.iter().map(|&axis| x.shape()[axis]).collect();
     let step: Vec<usize> = order.iter().map(|&axis| strides[axis]).collect();
-    let mut values = vec![S::zero(); x.len()];
-    gather(&shape, &mut values, |index| {
-        x.values()[index.iter().zip(&step).map(|(i, s)| i * s).sum::<usize>()]
+    let mut values = pool::take(x.len());
+    let last = step.last().copied().unwrap_or(1);
+    rows(&shape, &mut values, |index, row| {
+        let start: usize = index.iter().zip(&step).map(|(i, s)| i * s).sum();
+        if last == 1 {
+            row.copy_from_slice(&x.values()[start..][..row.len()]);
+        } else {
+            row.iter_mut().zip(x.values()[start..].iter().step_by(last)).for_each(|(to, &x)| *to = x);
+        }
     });
     CpuTensor::of(shape, values)
 }
@@ -34,16 +40,21 @@ pub(super) fn pad<S: Scalar>(
         Error::Shape(format!("{:?} cannot be padded by {before:?} and {after:?}", x.shape()))
     })?;
     let strides = strides(x.shape());
-    let mut values = vec![value; shape.iter().product()];
-    gather(&shape, &mut values, |index| {
-        let mut flat = 0;
-        for (axis, &i) in index.iter().enumerate() {
-            match i.checked_add_signed(-before[axis]).filter(|&i| i < x.shape()[axis]) {
-                Some(i) => flat += i * strides[axis],
-                None => return value,
-            }
-        }
-        x.values()[flat]
+    let mut values = pool::take(shape.iter().product());
+    let Some(last) = shape.len().checked_sub(1) else { return Ok(x.clone()) };
+    // The columns of a row that lie in `x`, and the first that they are there.
+    let low = before[last].max(0).unsigned_abs().min(shape[last]);
+    let skipped = (-before[last]).max(0).unsigned_abs();
+    let count = x.shape()[last].saturating_sub(skipped).min(shape[last] - low);
+    rows(&shape, &mut values, |index, row| {
+        let start = index.iter().enumerate().try_fold(0, |flat, (axis, &i)| {
+            let i = i.checked_add_signed(-before[axis]).filter(|&i| i < x.shape()[axis])?;
+            Some(flat + i * strides[axis])
+        });
+        let Some(start) = start.filter(|_| count > 0) else { return row.fill(value) };
+        row[..low].fill(value);
+        row[low..low + count].copy_from_slice(&x.values()[start + skipped..][..count]);
+        row[low + count..].fill(value);
     });
     Ok(CpuTensor::of(shape, values))
 }
@@ -52,14 +63,20 @@ pub(super) fn concat<S: Scalar>(parts: &[&CpuTensor<S>], axis: usize) -> CpuTens
     let mut shape = parts[0].shape().to_vec();
     shape[axis] = parts.iter().map(|part| part.shape()[axis]).sum();
     let inner = |part: &CpuTensor<S>| part.shape()[axis..].iter().product::<usize>();
-    let outer: usize = shape[..axis].iter().product();
-    let mut values = Vec::with_capacity(shape.iter().product());
-    for i in 0..outer {
-        for part in parts {
-            let row = inner(part);
-            values.extend_from_slice(&part.values()[i * row..(i + 1) * row]);
+    let row: usize = shape[axis..].iter().product();
+    let mut values = pool::take(shape.iter().product());
+    let rows_per_task = (SERIAL / row.max(1)).max(1);
+    values.par_chunks_mut((row * rows_per_task).max(1)).enumerate().for_each(|(task, values)| {
+        for (i, mut rest) in values.chunks_mut(row.max(1)).enumerate() {
+            let i = task * rows_per_task + i;
+            for part in parts {
+                let length = inner(part);
+                let (to, after) = rest.split_at_mut(length);
+                to.copy_from_slice(&part.values()[i * length..][..length]);
+                rest = after;
+            }
         }
-    }
+    });
     CpuTensor::of(shape, values)
 }
 
@@ -71,18 +88,20 @@ fn strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Fills an array with a function of its indices.
-fn gather<S: Scalar>(shape: &[usize], values: &mut [S], f: impl Fn(&[usize]) -> S + Sync) {
-    values.par_chunks_mut(SERIAL).enumerate().for_each(|(chunk, values)| {
-        let mut index = vec![0; shape.len()];
-        let mut rest = chunk * SERIAL;
-        for (axis, &length) in shape.iter().enumerate().rev() {
-            index[axis] = rest % length;
+/// Fills an array row by row (along the last axis), given the indices before the last.
+fn rows<S: Scalar>(shape: &[usize], values: &mut [S], f: impl Fn(&[usize], &mut [S]) + Sync) {
+    let (length, outer) = shape.split_last().map_or((1, shape), |(&length, outer)| (length, outer));
+    let per_task = (SERIAL / length.max(1)).max(1);
+    values.par_chunks_mut((length * per_task).max(1)).enumerate().for_each(|(task, values)| {
+        let mut index = vec![0; outer.len()];
+        let mut rest = task * per_task;
+        for (i, &length) in index.iter_mut().zip(outer).rev() {
+            *i = rest % length;
             rest /= length;
         }
-        for value in values {
-            *value = f(&index);
-            for (i, &length) in index.iter_mut().zip(shape).rev() {
+        for row in values.chunks_mut(length) {
+            f(&index, row);
+            for (i, &length) in index.iter_mut().zip(outer).rev() {
                 *i += 1;
                 if *i < length {
                     break;

@@ -6,15 +6,22 @@ mod activation;
 mod arithmetic;
 mod convolution;
 mod envelope;
+mod epilogue;
+mod filters;
+mod gather;
 mod layout;
 mod matmul;
 mod multiply;
 mod pairs;
+mod pool;
 mod pooling;
+mod product;
 mod reduction;
 mod secant;
 mod select;
 mod softmax;
+mod stage;
+mod tile;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -26,13 +33,14 @@ use super::kernels::{
 };
 use super::{Engine, SplineEngine, Tensor};
 
-pub use convolution::CpuFilters;
 pub use envelope::CpuEnvelope;
+pub use filters::CpuFilters;
 pub use matmul::CpuMatrix;
+pub use pool::Buffer;
 pub use secant::CpuSecant;
 
-/// A buffer of the CPU engine (a `Vec` rather than a slice: a finished `Vec` becomes one without a copy).
-pub type CpuBuffer<S> = Arc<Vec<S>>;
+/// A buffer of the CPU engine.
+pub type CpuBuffer<S> = Arc<Buffer<S>>;
 
 /// A tensor of the CPU engine.
 pub type CpuTensor<S> = Tensor<CpuBuffer<S>>;
@@ -56,7 +64,7 @@ impl<S: Scalar> Tensor<CpuBuffer<S>> {
     fn of(shape: impl Into<Vec<usize>>, values: Vec<S>) -> Self {
         let shape = shape.into();
         debug_assert_eq!(shape.iter().product::<usize>(), values.len());
-        Self::new(shape, Arc::new(values))
+        Self::new(shape, Arc::new(Buffer::new(values)))
     }
 
     /// The elements.
@@ -93,7 +101,9 @@ impl<S: Scalar> Engine for Cpu<S> {
                 values.len()
             )));
         }
-        Ok(CpuTensor::of(shape, values.to_vec()))
+        let mut copy = pool::take(values.len());
+        copy.copy_from_slice(values);
+        Ok(CpuTensor::of(shape, copy))
     }
 
     fn download(&self, tensor: &CpuTensor<S>) -> Result<Vec<S>> {

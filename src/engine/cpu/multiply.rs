@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::{Error, Result, Scalar};
 
 use super::CpuTensor;
-use super::matmul::{View, product};
+use super::product::{View, product};
 
 pub(super) fn multiply<S: Scalar>(
     a: &CpuTensor<S>,

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::Scalar;
 use crate::engine::kernels::Jets;
 
-use super::matmul::{View, product};
+use super::product::{View, product};
 use super::{CpuBuffer, CpuTensor};
 
 /// Points in a tile at most: a row of scores is then 1 KiB in f32, so the rows that a fold walks stay in L1.

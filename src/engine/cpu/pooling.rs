@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::engine::kernels::Window;
 use crate::{Result, Scalar};
 
-use super::{CpuIndices, CpuTensor, Tensor};
+use super::{CpuIndices, CpuTensor, Tensor, pool};
 
 /// For each window along an axis the coordinates it sees inside the image.
 fn taps(window: &Window, axis: usize, count: usize, size: usize) -> Vec<Vec<usize>> {
@@ -59,22 +59,71 @@ pub(super) fn max_pool<S: Scalar>(x: &CpuTensor<S>, window: Window) -> Result<(C
     let windows = Windows::new(&window, size, output);
     let shape = with_size(x.shape(), output);
     let count: usize = shape.iter().product();
-    let (mut values, mut picked) = (vec![S::zero(); count], vec![0_u32; count]);
+    let (mut values, mut picked) = (pool::take(count), vec![0_u32; count]);
     let planes = values.par_chunks_mut(windows.positions()).zip(picked.par_chunks_mut(windows.positions()));
+    let arch = pulp::Arch::new();
     planes.zip(x.values().par_chunks(windows.image())).for_each(|((y, picked), x)| {
-        for ((y, picked), positions) in y.iter_mut().zip(picked).zip(windows.iter()) {
+        arch.dispatch(
+            #[inline(always)]
+            || max_plane(&windows, &window, x, y, picked),
+        );
+    });
+    Ok((CpuTensor::of(shape.clone(), values), Tensor::new(shape, picked.into())))
+}
+
+/// The maxima of one plane, a row of windows at a time and in it one element of all windows after the other.
+#[inline(always)]
+fn max_plane<S: Scalar>(windows: &Windows, window: &Window, x: &[S], y: &mut [S], picked: &mut [u32]) {
+    let [_, columns] = windows.output;
+    let width = windows.size[1];
+    let (kernel, step) = (window.kernel[1], window.strides[1]);
+    // The windows `inside` see no padding beside the image.
+    let whole = |columns: &Vec<usize>| columns.len() == kernel;
+    let first = windows.columns.iter().position(whole).unwrap_or(columns);
+    let inside = first..first + windows.columns[first..].iter().take_while(|c| whole(c)).count();
+    for (row, rows) in windows.rows.iter().enumerate() {
+        let (y, picked) = (&mut y[row * columns..][..columns], &mut picked[row * columns..][..columns]);
+        for column in (0..inside.start).chain(inside.end..columns) {
             let mut best: Option<usize> = None;
-            for position in positions {
+            for position in
+                rows.iter().flat_map(|r| windows.columns[column].iter().map(move |c| r * width + c))
+            {
                 if best.is_none_or(|best| x[position] > x[best]) {
                     best = Some(position);
                 }
             }
             // Shape inference refuses windows that see nothing but padding.
             let best = best.unwrap_or(0);
-            (*y, *picked) = (x[best], best as u32);
+            (y[column], picked[column]) = (x[best], best as u32);
         }
-    });
-    Ok((CpuTensor::of(shape.clone(), values), Tensor::new(shape, picked.into())))
+        let (y, picked) = (&mut y[inside.clone()], &mut picked[inside.clone()]);
+        for (i, r) in rows.iter().enumerate() {
+            for k in 0..kernel {
+                let Some(start) = windows.columns.get(inside.start).map(|c| r * width + c[k]) else {
+                    continue;
+                };
+                let row = &x[start..];
+                if (i, k) == (0, 0) {
+                    for (j, (y, picked)) in y.iter_mut().zip(picked.iter_mut()).enumerate() {
+                        (*y, *picked) = (row[j * step], (start + j * step) as u32);
+                    }
+                } else {
+                    let length = y.len();
+                    let picked = &mut picked[..length];
+                    let mut take = |j: usize, x: S| {
+                        let better = x > y[j];
+                        y[j] = if better { x } else { y[j] };
+                        picked[j] = if better { (start + j * step) as u32 } else { picked[j] };
+                    };
+                    if step == 1 {
+                        row[..length].iter().enumerate().for_each(|(j, &x)| take(j, x));
+                    } else {
+                        row.iter().step_by(step).take(length).enumerate().for_each(|(j, &x)| take(j, x));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The picks of the sample that plane `plane` of `[N * r, c]` belongs to.
@@ -89,7 +138,7 @@ pub(super) fn max_pool_gather<S: Scalar>(tangents: &CpuTensor<S>, picked: &CpuIn
     let shape = with_size(tangents.shape(), image_size(picked.shape()));
     let repeats = tangents.rows() / picked.rows().max(1);
     let image = tangents.shape()[2] * tangents.shape()[3];
-    let mut values = vec![S::zero(); shape.iter().product()];
+    let mut values = pool::take(shape.iter().product());
     values.par_chunks_mut(shape[2] * shape[3]).enumerate().for_each(|(plane, y)| {
         let x = &tangents.values()[plane * image..][..image];
         y.iter_mut().zip(picks_of(picked, repeats, plane)).for_each(|(y, &p)| *y = x[p as usize]);
@@ -105,8 +154,9 @@ pub(super) fn max_pool_scatter<S: Scalar>(
     let shape = with_size(cotangents.shape(), size);
     let repeats = cotangents.rows() / picked.rows().max(1);
     let positions = cotangents.shape()[2] * cotangents.shape()[3];
-    let mut values = vec![S::zero(); shape.iter().product()];
+    let mut values = pool::take(shape.iter().product());
     values.par_chunks_mut(size[0] * size[1]).enumerate().for_each(|(plane, x)| {
+        x.fill(S::zero());
         let y = &cotangents.values()[plane * positions..][..positions];
         y.iter().zip(picks_of(picked, repeats, plane)).for_each(|(&y, &p)| x[p as usize] += y);
     });
