@@ -119,15 +119,24 @@ fn a_trailing_softmax_can_be_left_out() {
         let attributes = axis.map(|axis| int("axis", axis)).into_iter().collect();
         let graph =
             graph(opset, &[2]).node("Relu", &["x"], &["r"], vec![]).last(operator, &["r"], attributes);
-        graph.refused("a trailing one can be stripped with --logits");
+        let shares = [1.0, 2.0_f64.exp()].map(|power| power / (1.0 + 2.0_f64.exp()));
+        let log = operator == "LogSoftmax";
+        graph.gives(&[-1.0, 2.0], &[2], &shares.map(|share| if log { share.ln() } else { share }));
         let model = from_bytes(&graph.bytes(), None, &LoadOptions { logits: true }).unwrap();
         assert_eq!(names(&model.network), [("x", "x"), ("Relu:r", "r")]);
         assert_eq!(run(&model, &[-1.0, 2.0]).0, [0.0, 2.0]);
     }
     let graph = graph(13, &[2]).node("Softmax", &["x"], &["s"], vec![]).last("Relu", &["s"], vec![]);
-    graph.refused("Softmax ('Softmax:s': inside the network)");
-    let error = from_bytes(&graph.bytes(), None, &LoadOptions { logits: true }).unwrap_err();
-    assert!(error.to_string().contains("inside the network"), "{error}");
+    let model = from_bytes(&graph.bytes(), None, &LoadOptions { logits: true }).unwrap();
+    assert_eq!(names(&model.network), [("x", "x"), ("Softmax:s", "s"), ("Relu:y", "y")]);
+    let batch = graph_over_batch();
+    let error = from_bytes(&batch.bytes(), None, &LoadOptions { logits: true }).unwrap_err();
+    assert!(error.to_string().contains("it runs over the batch"), "{error}");
+}
+
+fn graph_over_batch() -> crate::model::Graph {
+    let graph = graph(13, &[2]).node("Relu", &["x"], &["r"], vec![]);
+    graph.last("Softmax", &["r"], vec![int("axis", 0)])
 }
 
 #[test]

@@ -56,8 +56,9 @@ fn reshape_leaves_the_batch_in_front() {
     ] {
         // A 0 stands for the length at its place: here for samples [2, 3, 1, 2] in the seventh case.
         let sample: &[i64] = if target.len() == 5 { &[2, 3, 1, 2] } else { &[2, 3, 2] };
-        let graph = graph(13, sample).integers("s", target);
-        graph.last("Reshape", &["x", "s"], vec![]).gives(&x, shape, &x);
+        let graph = graph(13, sample).integers("s", target).node("Neg", &["x"], &["n"], vec![]);
+        let minus: Vec<f64> = x.iter().map(|x| -x).collect();
+        graph.last("Reshape", &["n", "s"], vec![]).gives(&x, shape, &minus);
     }
     let fixed = bare(14).input(value("x", DataType::FLOAT, Some(&[4, 2, 3]))).output("y");
     let fixed = fixed.integers("s", &[4, -1]).last("Reshape", &["x", "s"], vec![int("allowzero", 0)]);

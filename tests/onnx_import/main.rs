@@ -1,10 +1,15 @@
 //! The ONNX importer: every operator against numbers worked out here, every refusal, and hostile files.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod attention;
 mod dense;
+mod functions;
 mod graphs;
 mod hostile;
 mod layout;
 mod model;
+mod normalization;
+mod reductions;
 mod refusals;
+mod selections;
 mod windows;

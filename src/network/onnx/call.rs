@@ -2,11 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use crate::network::{Builder, Constant, NodeId, Op};
+use crate::network::{Builder, Constant, NodeId};
 use crate::{Error, Result};
 
+use super::batch::{Batch, Layout};
 use super::decode::{self, Attribute};
-use super::tensor::Tensor;
+use super::graph::{Origin, Origins};
+use super::operand::{Operand, Pending, Source};
+use super::tensor::{Integer, Tensor};
 
 /// Why a node cannot be imported.
 pub(super) enum Stop {
@@ -24,8 +27,8 @@ pub(super) type Step<T> = Result<T, Stop>;
 /// What a name in the graph stands for.
 #[derive(Clone)]
 pub(super) enum Value {
-    /// Computed from an input of the graph.
-    Data(NodeId),
+    /// Computed from an input of the graph, with the batch in this axis.
+    Data(NodeId, Batch),
     /// The same whatever the input.
     Constant(Tensor),
     /// The output of a node that is not supported.
@@ -57,25 +60,33 @@ pub(super) struct Setting {
 /// A node that is being imported.
 pub(super) struct Call<'a> {
     pub(super) setting: Setting,
-    builder: &'a mut Builder,
-    node: &'a decode::Node,
+    pub(super) builder: &'a mut Builder,
+    pub(super) node: &'a decode::Node,
+    /// All nodes of the graph.
+    nodes: &'a [decode::Node],
+    /// All names of the graph, which intermediate results must not take.
+    pub(super) origins: &'a Origins<'a>,
     /// What messages call it.
     label: &'a str,
     inputs: Vec<Option<Value>>,
     /// Names of the attributes that were asked for.
     seen: Vec<&'static str>,
-    parameters: usize,
+    /// What it computes, step by step.
+    pub(super) steps: Vec<Pending>,
+    /// Elements of constants that it made.
+    pub(super) spent: u64,
 }
 
 impl<'a> Call<'a> {
     pub(super) fn new(
         setting: Setting,
         builder: &'a mut Builder,
-        node: &'a decode::Node,
+        (nodes, node): (&'a [decode::Node], &'a decode::Node),
+        origins: &'a Origins<'a>,
         label: &'a str,
         inputs: Vec<Option<Value>>,
     ) -> Self {
-        Self { setting, builder, node, label, inputs, seen: vec![], parameters: 0 }
+        Self { setting, builder, node, nodes, origins, label, inputs, seen: vec![], steps: vec![], spent: 0 }
     }
 
     /// The operator, as the file names it.
@@ -90,7 +101,12 @@ impl<'a> Call<'a> {
 
     /// How many outputs it names.
     pub(super) fn outputs(&self) -> usize {
-        self.node.outputs.iter().filter(|name| !name.is_empty()).count()
+        self.node.outputs.len()
+    }
+
+    /// Whether an output beyond the first is named.
+    pub(super) fn names_further_outputs(&self) -> bool {
+        self.node.outputs.iter().skip(1).any(|name| !name.is_empty())
     }
 
     /// A fault of this node.
@@ -241,11 +257,56 @@ impl<'a> Call<'a> {
         self.node.inputs.get(i).map_or("", String::as_str)
     }
 
-    /// An input that is computed, and the shape of its samples.
-    pub(super) fn data(&self, i: usize) -> Step<(NodeId, Vec<usize>)> {
-        match self.value(i)? {
-            Value::Data(id) => Ok((*id, self.builder.shape(*id).to_vec())),
-            _ => unsupported(format!("its input '{}' is a constant", self.name(i))),
+    /// The operator that makes an input, if one does.
+    pub(super) fn maker(&self, i: usize) -> Option<&'a str> {
+        match self.origins.get(self.name(i)) {
+            Some(&Origin::Node(maker)) => Some(&self.nodes[maker].operator),
+            _ => None,
+        }
+    }
+
+    /// An input, computed or constant.
+    pub(super) fn operand(&self, i: usize) -> Step<Operand> {
+        Ok(match self.value(i)? {
+            Value::Data(id, batch) => {
+                let layout = Layout { sample: self.builder.shape(*id).to_vec(), batch: *batch };
+                Operand { source: Source::Node(*id), layout }
+            }
+            Value::Constant(tensor) => Operand::from(tensor.clone()),
+            Value::Unknown => return Err(Stop::Unknown),
+        })
+    }
+
+    /// All inputs.
+    pub(super) fn operands(&self) -> Step<Vec<Operand>> {
+        (0..self.count()).map(|i| self.operand(i)).collect()
+    }
+
+    /// An input that is computed.
+    pub(super) fn computed(&self, i: usize) -> Step<Operand> {
+        let operand = self.operand(i)?;
+        if operand.is_constant() {
+            return unsupported(format!("its input '{}' is a constant", self.name(i)));
+        }
+        Ok(operand)
+    }
+
+    /// An input that is computed, with the batch alone in axis 0, and the shape of its samples.
+    pub(super) fn samples(&mut self, i: usize) -> Step<(Operand, Vec<usize>)> {
+        let mut operand = self.computed(i)?;
+        if operand.layout.batch != Batch::FIRST {
+            operand = self.outside(operand)?;
+        }
+        if operand.layout.batch == Batch::None && operand.layout.sample.first() == Some(&1) {
+            let layout = Layout { sample: operand.layout.sample[1..].to_vec(), batch: Batch::FIRST };
+            operand = self.relabelled(operand, layout)?;
+        }
+        match operand.layout.batch {
+            Batch::FIRST => {
+                let sample = operand.layout.sample.clone();
+                Ok((operand, sample))
+            }
+            _ => unsupported(format!("the batch is not axis 0 of its input '{}'", self.name(i))),
         }
     }
 
@@ -280,12 +341,23 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A constant input that is a list of integers.
-    pub(super) fn integers(&self, i: usize, what: &str) -> Step<&[i64]> {
+    /// A constant input that is a list of integers (or one), among which may be the length of the batch.
+    pub(super) fn lengths(&self, i: usize, what: &str) -> Step<&[Integer]> {
         match self.constant(i, what)? {
             Tensor::Int { shape, values } if shape.len() <= 1 => Ok(values),
             _ => Err(self.wrong(format_args!("its {what} '{}' is not a list of integers", self.name(i)))),
         }
+    }
+
+    /// A constant input that is a list of integers (or one).
+    pub(super) fn integers(&self, i: usize, what: &str) -> Step<Vec<i64>> {
+        let known = |integer: &Integer| match integer {
+            Integer::Known(value) => Ok(*value),
+            Integer::Batch(_) => {
+                unsupported(format!("its {what} '{}' depend on the length of the batch", self.name(i)))
+            }
+        };
+        self.lengths(i, what)?.iter().map(known).collect()
     }
 
     // Axes. In the file axis 0 is the batch, in a network samples have none.
@@ -297,21 +369,14 @@ impl<'a> Call<'a> {
         counted.ok_or_else(|| self.wrong(format_args!("there is no axis {axis} among {rank}")))
     }
 
-    // Results.
-
-    /// Adds the operator to the network, as this node.
-    pub(super) fn add(&mut self, op: impl Into<Op>, inputs: &[NodeId]) -> Step<Value> {
-        let op = op.into();
-        self.parameters = op.operator().parameters();
-        let value = self.node.outputs.first().map_or("", String::as_str);
-        let id = self.builder.add_value(self.label, value, op, inputs).map_err(Stop::Wrong)?;
-        self.checked_axes(self.builder.shape(id).len())?;
-        Ok(Value::Data(id))
-    }
-
-    /// Elements of parameters of the operator that was added.
-    pub(super) fn parameters(&self) -> usize {
-        self.parameters
+    /// Several axes as [`axis`](Self::axis), ascending; none may be there twice.
+    pub(super) fn axes(&self, axes: &[i64], rank: usize) -> Step<Vec<usize>> {
+        let mut found = axes.iter().map(|&axis| self.axis(axis, rank)).collect::<Step<Vec<usize>>>()?;
+        found.sort_unstable();
+        if let Some(twice) = found.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(self.wrong(format_args!("the axis {} is there twice", twice[0])));
+        }
+        Ok(found)
     }
 
     /// Checks the number of axes of something that this node makes.
@@ -320,15 +385,5 @@ impl<'a> Call<'a> {
             return Err(self.wrong(format_args!("{count} axes, the most are {MOST_AXES}")));
         }
         Ok(())
-    }
-
-    /// Makes this node another name for its first input.
-    pub(super) fn alias(&mut self) -> Step<Value> {
-        let value = self.value(0)?.clone();
-        if let Value::Data(id) = value {
-            self.builder.alias(self.label, id);
-            self.node.outputs.iter().take(1).for_each(|name| self.builder.alias(name, id));
-        }
-        Ok(value)
     }
 }

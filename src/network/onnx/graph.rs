@@ -7,6 +7,7 @@ use crate::error::UnsupportedOperator;
 use crate::network::{Builder, Network, NodeId};
 use crate::{Error, Result};
 
+use super::batch::Batch;
 use super::call::{Call, MOST_AXES, Setting, Step, Stop, Value, wrong};
 use super::decode::{Element, Graph, Input, Length, Node};
 use super::external::Weights;
@@ -207,7 +208,7 @@ impl<'a> Import<'a, '_> {
     fn inputs(&mut self) -> Result<()> {
         for input in inputs(self.graph, &self.origins) {
             let id = self.builder.input(&input.name, &sample(input)?)?;
-            self.values.insert(&input.name, Value::Data(id));
+            self.values.insert(&input.name, Value::Data(id, Batch::FIRST));
         }
         // Initializers wait for the first node that takes them: what nobody uses need not be supported.
         Ok(())
@@ -215,48 +216,45 @@ impl<'a> Import<'a, '_> {
 
     fn node(&mut self, i: usize) -> Result<()> {
         let node = &self.graph.nodes[i];
-        let value = match self.step(node) {
-            Ok(value) => value,
-            Err(Stop::Unknown) => Value::Unknown,
+        let values = match self.step(node) {
+            Ok(values) => values,
+            Err(Stop::Unknown) => vec![],
             Err(Stop::Unsupported(reason)) => {
                 self.refused.insert(i, reason);
-                Value::Unknown
+                vec![]
             }
             Err(Stop::Wrong(error)) => return Err(error),
         };
-        // Only the first output is ever made; that no other is used was checked, or it is unknown with the node.
-        for output in node.outputs.iter().skip(1) {
-            self.values.insert(output, Value::Unknown);
+        // An output that was not made is used by nobody, which was checked, or it is unknown with the node.
+        let mut values = values.into_iter();
+        for output in &node.outputs {
+            self.values.insert(output, values.next().unwrap_or(Value::Unknown));
         }
-        self.values.insert(&node.outputs[0], value);
         Ok(())
     }
 
-    fn step(&mut self, node: &'a Node) -> Step<Value> {
+    fn step(&mut self, node: &'a Node) -> Step<Vec<Value>> {
         if !matches!(node.domain.as_str(), "" | "ai.onnx") {
             let domain = node.domain.escape_debug();
             return Err(Stop::Unsupported(format!("the domain '{domain}'; only that of ONNX is supported")));
         }
         let inputs = node.inputs.iter().map(|name| self.value(name)).collect::<Step<Vec<_>>>()?;
+        let last = !self.used.contains(node.outputs[0].as_str());
+        let nodes = &self.graph.nodes;
+        let mut call =
+            Call::new(self.setting, &mut self.builder, (nodes, node), &self.origins, label(node), inputs);
+        let made = match call.operator() {
+            "Constant" => vec![operators::constant(&mut call, self.weights)?],
+            "ConstantOfShape" => vec![operators::constant_of_shape(&mut call, self.weights)?],
+            "Softmax" | "LogSoftmax" if last && self.options.logits => vec![operators::logits(&mut call)?],
+            _ => operators::import(&mut call)?,
+        };
         let is_used = |name: &str| self.used.contains(name) || self.results.contains(name);
-        if let Some(name) = node.outputs.iter().skip(1).find(|name| !name.is_empty() && is_used(name)) {
+        let missing = node.outputs.iter().skip(made.len()).find(|name| !name.is_empty() && is_used(name));
+        if let Some(name) = missing {
             return Err(Stop::Unsupported(format!("its output '{name}'")));
         }
-        let last = !self.used.contains(node.outputs[0].as_str());
-        let mut call = Call::new(self.setting, &mut self.builder, node, label(node), inputs);
-        let value = match call.operator() {
-            "Constant" => operators::constant(&mut call, self.weights),
-            "Softmax" | "LogSoftmax" if last && self.options.logits => operators::softmax(&mut call),
-            "Softmax" | "LogSoftmax" if last => {
-                Err(Stop::Unsupported("a trailing one can be stripped with --logits".to_owned()))
-            }
-            "Softmax" | "LogSoftmax" => Err(Stop::Unsupported("inside the network".to_owned())),
-            _ => operators::import(&mut call),
-        }?;
-        self.spent += call.parameters() as u64;
-        if let Value::Constant(tensor) = &value {
-            self.spent += tensor.len() as u64;
-        }
+        self.spent += call.spent;
         // A small file can make many nodes share large weights, of which each makes a copy in its own layout.
         if self.spent > SHARED + self.weights.bytes {
             return Err(wrong(format!(
@@ -264,7 +262,7 @@ impl<'a> Import<'a, '_> {
                 label(node)
             )));
         }
-        Ok(value)
+        call.finish(&made)
     }
 
     /// What a name stands for; `None` for one that is left out.
@@ -284,7 +282,23 @@ impl<'a> Import<'a, '_> {
         Ok(Some(value))
     }
 
-    fn finish(self) -> Result<(Network, Option<usize>)> {
+    fn finish(mut self) -> Result<(Network, Option<usize>)> {
+        let mut outputs: Vec<NodeId> = vec![];
+        for name in &self.graph.outputs {
+            match self.values.get(name.as_str()) {
+                Some(Value::Data(id, Batch::FIRST)) => outputs.push(*id),
+                // With a batch of 1 it makes no difference where that stands.
+                Some(Value::Data(id, _)) if self.setting.batch == Some(1) => outputs.push(*id),
+                Some(Value::Data(..)) => {
+                    if let Some(&Origin::Node(i)) = self.origins.get(name.as_str()) {
+                        let reason = format!("the batch is not axis 0 of its output '{name}'");
+                        self.refused.insert(i, reason);
+                    }
+                }
+                Some(Value::Unknown) if !self.refused.is_empty() => {}
+                _ => return fault(format!("the output '{name}' is a constant")),
+            }
+        }
         if !self.refused.is_empty() {
             let operators = self.refused.into_iter().map(|(i, reason)| {
                 let node = &self.graph.nodes[i];
@@ -292,15 +306,9 @@ impl<'a> Import<'a, '_> {
             });
             return Err(Error::Unsupported { operators: operators.collect() });
         }
-        let mut outputs: Vec<NodeId> = vec![];
-        for name in &self.graph.outputs {
-            match self.values.get(name.as_str()) {
-                // Two names for one value are one output.
-                Some(Value::Data(id)) if outputs.contains(id) => {}
-                Some(Value::Data(id)) => outputs.push(*id),
-                _ => return fault(format!("the output '{name}' is a constant")),
-            }
-        }
+        // Two names for one value are one output.
+        let mut seen = HashSet::new();
+        outputs.retain(|id| seen.insert(*id));
         let network = self.builder.finish(&outputs)?;
         if let Some(node) = network.outputs().find(|node| node.op().is_none()) {
             return fault(format!("the input '{}' is an output too, with no layer between", node.name()));

@@ -1,19 +1,28 @@
 //! Networks out of ONNX files.
 //!
 //! [`load`] reads a file and gives a [`Model`]: the [`Network`], what the file says of itself, and a fingerprint.
-//! Opsets 7 to 22 of ONNX's own operators are read. Axis 0 of every input is the batch, whatever length the file
-//! gives it, and shapes in the network are those of one sample, without it; a node that would move the batch or
-//! mix it with other axes is refused. Nodes keep their names in the file, or that of their first output where
-//! they have none; Identity and Dropout become further names of their input.
+//! Opsets 7 to 28 of ONNX's own operators are read. Axis 0 of every input is the batch, whatever length the file
+//! gives it, and shapes in the network are those of one sample, without it. Within the graph the batch may move to
+//! another axis, and share one with others, as attention does; an output has it in axis 0 again. A node that would
+//! mix it with other axes is refused. Nodes keep their names in the file, or that of their first output where they
+//! have none; one that takes several operators of the table gives its name to the last, and derived names to those
+//! before. What changes nothing in a sample (Identity, Dropout, a conversion between floating-point types, which is
+//! left out, an order of axes that only moves the batch) becomes a further name of its input.
+//!
+//! What depends on constants alone is worked out at once. The length of the batch, taken from a shape, is a symbol
+//! that may be selected, joined with other lengths and multiplied by a number, and stands in a shape only where the
+//! batch belongs.
 //!
 //! Nothing is guessed: an operator, an attribute or a form of one that is not known is refused, and all such
 //! nodes are named at once. Files are taken for hostile: none makes this module panic, recurse without limit, or
 //! set aside memory that the file's own length does not justify.
 
+mod batch;
 mod call;
 mod decode;
 mod external;
 mod graph;
+mod operand;
 mod operators;
 mod order;
 mod tensor;
@@ -31,7 +40,7 @@ use super::Network;
 use external::Weights;
 
 /// The operator sets that are read.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=22;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 
 /// The longest file that is read: no message of Protocol Buffers may be longer. Larger models keep their weights
 /// in files of their own.

@@ -1,5 +1,6 @@
 //! Constants out of the file, checked.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::network::Constant;
@@ -13,20 +14,51 @@ use super::external::Weights;
 pub(super) enum Tensor {
     /// Finite numbers.
     Float(Constant),
-    /// One infinity. Only a bound of Clip may be that.
+    /// One infinity. Only a bound may be that.
     Infinite(f64),
     /// Integers: shapes, axes, widths.
     Int {
         shape: Vec<usize>,
-        values: Arc<Vec<i64>>,
+        values: Arc<Vec<Integer>>,
     },
-    Bool(Vec<bool>),
+    Bool {
+        shape: Vec<usize>,
+        values: Arc<Vec<bool>>,
+    },
+}
+
+/// An integer of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Integer {
+    Known(i64),
+    /// The length of the batch, so many times.
+    Batch(i64),
+}
+
+impl fmt::Display for Integer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(value) => value.fmt(f),
+            Self::Batch(1) => f.pad("N"),
+            Self::Batch(factor) => write!(f, "{factor} N"),
+        }
+    }
 }
 
 impl Tensor {
     /// A list of integers.
-    pub(super) fn ints(values: Vec<i64>) -> Self {
+    pub(super) fn ints(values: impl IntoIterator<Item = i64>) -> Self {
+        let values: Vec<Integer> = values.into_iter().map(Integer::Known).collect();
         Self::Int { shape: vec![values.len()], values: Arc::new(values) }
+    }
+
+    /// The length of each axis.
+    pub(super) fn shape(&self) -> &[usize] {
+        match self {
+            Self::Float(constant) => constant.shape(),
+            Self::Infinite(_) => &[],
+            Self::Int { shape, .. } | Self::Bool { shape, .. } => shape,
+        }
     }
 
     /// The number of its elements.
@@ -35,7 +67,7 @@ impl Tensor {
             Self::Float(constant) => constant.len(),
             Self::Infinite(_) => 1,
             Self::Int { values, .. } => values.len(),
-            Self::Bool(values) => values.len(),
+            Self::Bool { values, .. } => values.len(),
         }
     }
 
@@ -45,8 +77,18 @@ impl Tensor {
             Self::Float(_) => "real numbers",
             Self::Infinite(_) => "an infinity",
             Self::Int { .. } => "integers",
-            Self::Bool(_) => "truth values",
+            Self::Bool { .. } => "truth values",
         }
+    }
+
+    /// The same elements under a shape that they fill.
+    pub(super) fn reshaped(&self, shape: Vec<usize>) -> crate::Result<Self> {
+        Ok(match self {
+            Self::Float(constant) => Self::Float(constant.reshaped(shape)?),
+            Self::Infinite(value) => Self::Infinite(*value),
+            Self::Int { values, .. } => Self::Int { shape, values: values.clone() },
+            Self::Bool { values, .. } => Self::Bool { shape, values: values.clone() },
+        })
     }
 
     /// Finite numbers of this shape, or one infinity.
@@ -129,15 +171,13 @@ fn checked(tensor: &decode::Tensor, weights: &mut Weights<'_>) -> Result<Tensor,
             return match (tensor.element, typed) {
                 (Element::F32, Storage::Floats(values)) => Tensor::f32(shape, values.clone()),
                 (Element::F64, Storage::Doubles(values)) => Tensor::f64(shape, values.clone()),
-                (Element::I64, Storage::Ints64(values)) => {
-                    Ok(Tensor::Int { shape, values: Arc::new(values.clone()) })
-                }
+                (Element::I64, Storage::Ints64(values)) => Ok(integers(shape, values.iter().copied())),
                 (Element::I32, Storage::Ints32(values)) => {
-                    let values = values.iter().map(|&value| i64::from(value)).collect();
-                    Ok(Tensor::Int { shape, values: Arc::new(values) })
+                    Ok(integers(shape, values.iter().map(|&value| i64::from(value))))
                 }
                 (Element::Bool, Storage::Ints32(values)) => {
-                    Ok(Tensor::Bool(values.iter().map(|&value| value != 0).collect()))
+                    let values = values.iter().map(|&value| value != 0).collect();
+                    Ok(Tensor::Bool { shape, values: Arc::new(values) })
                 }
                 _ => Err(format!("of type {} holds elements of another type", tensor.element.name())),
             };
@@ -146,13 +186,19 @@ fn checked(tensor: &decode::Tensor, weights: &mut Weights<'_>) -> Result<Tensor,
     match tensor.element {
         Element::F32 => Tensor::f32(shape, numbers(raw, f32::from_le_bytes)),
         Element::F64 => Tensor::f64(shape, numbers(raw, f64::from_le_bytes)),
-        Element::I64 => Ok(Tensor::Int { shape, values: Arc::new(numbers(raw, i64::from_le_bytes)) }),
+        Element::I64 => Ok(integers(shape, numbers(raw, i64::from_le_bytes).into_iter())),
         Element::I32 => {
-            let values = numbers(raw, |bytes| i64::from(i32::from_le_bytes(bytes)));
-            Ok(Tensor::Int { shape, values: Arc::new(values) })
+            Ok(integers(shape, numbers(raw, |bytes| i64::from(i32::from_le_bytes(bytes))).into_iter()))
         }
-        Element::Bool | Element::Other(_) => Ok(Tensor::Bool(raw.iter().map(|&byte| byte != 0).collect())),
+        Element::Bool | Element::Other(_) => {
+            let values = raw.iter().map(|&byte| byte != 0).collect();
+            Ok(Tensor::Bool { shape, values: Arc::new(values) })
+        }
     }
+}
+
+fn integers(shape: Vec<usize>, values: impl Iterator<Item = i64>) -> Tensor {
+    Tensor::Int { shape, values: Arc::new(values.map(Integer::Known).collect()) }
 }
 
 /// The clause for a shape that nothing can have; a shape with very many axes is cut short.
