@@ -25,8 +25,8 @@ use super::{CpuBuffer, CpuTensor};
 /// of the panels (512 KiB with vectors of 64 bytes) stays in L2.
 const PANELS: usize = 8;
 
-/// From so many outputs of a group on, columns are gathered tap by tap, which then costs less than the positions in
-/// the padding of a stage.
+/// From so many outputs of a group on, columns are gathered tap by tap. With 3 outputs staging takes about half the
+/// time and with 64 nine tenths; at 128 and beyond the two took the same, and gathering needs no padding columns.
 const GATHER: usize = 128;
 
 pub(super) fn convolve<S: Scalar>(
@@ -259,8 +259,8 @@ impl<S: Scalar> Part<'_, S> {
         first + piece.start..first + piece.end
     }
 
-    /// All tiles of a piece. A panel stays in L1 while the filters stream past: in the other order a panel would be
-    /// read from L2 for each block of them, and that is more.
+    /// All tiles of a piece, for each panel every block of channels: the panel is the larger operand of a tile, and
+    /// stays near while the filters stream past.
     fn tiles<'b>(
         &self,
         task: &mut Task<'_, S>,

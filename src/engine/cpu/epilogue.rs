@@ -58,8 +58,8 @@ impl<'a, S: Scalar> Finish<'a, S> {
     }
 }
 
-/// Elements that loops over rows of tiles take at once. Left to itself the compiler takes 64 or one by one, and a row
-/// has 32 or fewer: one by one they cost a seventh of the tile.
+/// Elements that loops over rows of tiles take at once: a row has 32 or fewer, too few for loops that the compiler
+/// unrolls for long slices.
 const LANES: usize = 8;
 
 /// `x = f(x)` for each element.

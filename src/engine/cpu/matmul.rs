@@ -17,11 +17,12 @@ use super::{CpuBuffer, CpuTensor};
 const ROWS: usize = 126;
 
 /// Panels that a tile of rows meets one after the other: they stay in L2 (512 KiB with vectors of 64 bytes) for the
-/// next rows, and each row of the result is written 1 KiB at a time, which is what memory likes.
+/// next rows, and each row of the result is written 1 KiB at a time. On
+/// `[10000, 256] x [256, 784]` that took 49 ms of one core where panel after panel for all rows took 64.
 const PANELS: usize = 8;
 
-/// From so many directions on a gate's closed units are skipped: a tile of fewer rows waits for its loads, and then
-/// half the multiplications cost as much as all of them in full tiles.
+/// From so many directions on a gate's closed units are skipped: a tile of fewer rows has about as many
+/// loads as multiplications (5 and 6 with 3 rows, 16 and 28 in a full tile), which would eat what skipping saves.
 const DIRECTIONS: usize = 4;
 
 /// A right operand `[k, n]`, in pieces of the inner dimension, each in panels `[depth, width]` of columns.

@@ -1,7 +1,7 @@
 //! The memory of freed tensors, for the next ones.
 //!
 //! A fresh large result costs a page fault for every 4 KiB and a pass that writes zeros, on top of the pass that
-//! writes the numbers: together up to a third of a product whose operands are in cache.
+//! writes the numbers.
 
 use std::any::Any;
 use std::ops::Deref;

@@ -80,6 +80,10 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn new<S>() -> Self {
+        Self::of::<S>(Arch::new())
+    }
+
+    fn of<S>(arch: Arch) -> Self {
         struct Registers;
         impl WithSimd for Registers {
             type Output = (usize, usize);
@@ -88,7 +92,6 @@ impl Shape {
                 (V::REGISTER_COUNT, size_of::<V::f32s>())
             }
         }
-        let arch = Arch::new();
         let (registers, bytes) = arch.dispatch(Registers);
         let lanes = (bytes / size_of::<S>()).max(1);
         Self { arch, rows: if registers < 32 { 6 } else { 14 }, width: VECTORS * lanes }
@@ -302,8 +305,8 @@ mod tests {
     /// Every height of tile with every order, as integers, whose sums are exact.
     #[test]
     fn tiles_of_every_height_equal_their_sums() {
-        fn check<S: Scalar>() {
-            let shape = Shape::new::<S>();
+        fn check<S: Scalar>(arch: Arch) {
+            let shape = Shape::of::<S>(arch);
             let (width, depth) = (shape.width, 2 * CHUNK + 5);
             let small = |i: usize| S::of((i * i % 17) as f64 - 8.0);
             let right: Vec<S> = (0..depth * width + 7).map(small).collect();
@@ -336,7 +339,12 @@ mod tests {
                 }
             }
         }
-        check::<f32>();
-        check::<f64>();
+        let mut all = vec![Arch::Scalar, Arch::new()];
+        #[cfg(target_arch = "x86_64")]
+        all.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        for arch in all {
+            check::<f32>(arch);
+            check::<f64>(arch);
+        }
     }
 }
