@@ -11,7 +11,9 @@ largest magnitude. Prints a Markdown table; exits with 1 if a difference is abov
 """
 
 import argparse
+import contextlib
 import copy
+import io
 import logging
 import subprocess
 import sys
@@ -134,7 +136,8 @@ def main():
                 with workspace() as folder:
                     path = str(Path(folder) / "model.onnx")
                     try:
-                        export(module, x, path, dynamo, is_open)
+                        with contextlib.redirect_stdout(io.StringIO()):  # It prints graphs.
+                            export(module, x, path, dynamo, is_open)
                     except Exception as error:  # What an exporter cannot do says nothing about Fenchel.
                         reason = [line for line in str(error).splitlines() if "nsupported" in line] or [type(error).__name__]
                         rows.append([name, *way, f"not exported: {reason[-1][:100]}", ""])

@@ -159,6 +159,27 @@ fn shapes_that_are_worked_out_from_the_input() {
 }
 
 #[test]
+fn sequences_forward_and_backward() {
+    let x = numbers(10);
+    for (limits, picked) in [
+        ([0_i64, 5, 2], &[0_usize, 2, 4][..]),
+        ([4, 0, -2], &[4, 2]),
+        ([4, -1, -2], &[4, 2, 0]),
+        ([1, 4, 1], &[1, 2, 3]),
+    ] {
+        let names = ["from", "to", "step"];
+        let graph = names.iter().zip(limits).fold(graph(13, &[5]), |graph, (name, value)| {
+            graph.initializer(raw(name, &[], DataType::INT64, value.to_le_bytes().to_vec()))
+        });
+        let graph = graph.node("Range", &names, &["i"], vec![]);
+        let expected: Vec<f64> =
+            x.chunks_exact(5).flat_map(|row| picked.iter().map(|&i| row[i]).collect::<Vec<_>>()).collect();
+        let gather = graph.last("Gather", &["x", "i"], vec![int("axis", 1)]);
+        gather.gives(&x, &[picked.len()], &expected);
+    }
+}
+
+#[test]
 fn a_file_for_one_sample_may_use_its_batch() {
     let x = numbers(12);
     let file = || bare(13).input(value("x", DataType::FLOAT, Some(&[1, 2, 3]))).output("y");

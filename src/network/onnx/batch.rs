@@ -154,7 +154,7 @@ impl Layout {
         let misfit = || (format!("{} do not fill {}", show(&self.sample), describe(target)), true);
         let others = product(&shape).ok_or_else(misfit)?;
         if let Some(free) = target.iter().position(|length| *length == Target::Free) {
-            if others == 0 || count % others != 0 {
+            if others == 0 || !count.is_multiple_of(others) {
                 return Err((
                     format!("{} does not divide {} evenly", describe(target), show(&self.sample)),
                     true,

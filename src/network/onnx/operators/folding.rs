@@ -97,7 +97,8 @@ pub(super) fn floats(call: &Call<'_>, tensor: &Tensor, input: usize) -> Step<Con
 
 /// Elementwise arithmetic of constant integers; `None` where the inputs are something else.
 pub(super) fn integers(call: &mut Call<'_>) -> Step<Option<Operand>> {
-    let arrays: Option<Vec<(Vec<usize>, Arc<Vec<Integer>>)>> = match constants(call)? {
+    type Integers = (Vec<usize>, Arc<Vec<Integer>>);
+    let arrays: Option<Vec<Integers>> = match constants(call)? {
         Some(tensors) => tensors
             .into_iter()
             .map(|tensor| match tensor {
@@ -356,7 +357,8 @@ pub(super) fn range(call: &mut Call<'_>) -> Step<Operand> {
     if step == 0 {
         return Err(call.wrong("its step is 0"));
     }
-    let count = (limit - start + step - step.signum()).div_euclid(step).max(0);
+    let (span, width) = if step > 0 { (limit - start, step) } else { (start - limit, -step) };
+    let count = (span + width - 1).div_euclid(width).max(0);
     if count > LARGEST as i128 {
         return unsupported(format!("it makes {count} numbers"));
     }

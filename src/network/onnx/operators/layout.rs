@@ -123,7 +123,7 @@ fn mirrored(
     for &(axis, [before, after]) in padded {
         let length = x.layout.sample[axis] as isize;
         let count = length.saturating_add(before).saturating_add(after);
-        if count <= 0 || count > LARGEST as isize {
+        if length == 0 || count <= 0 || count > LARGEST as isize {
             return unsupported(format!("it makes an axis of {length} one of {count} elements"));
         }
         let inside = |i: isize| match mode {

@@ -17,8 +17,8 @@ fn window(
     let kernel = attributes.kernel(call, images.axes, None)?;
     let mut window = attributes.over(call, images, kernel)?;
     let explicit = window.pads;
-    for axis in 0..2 {
-        let reach = (kernel[axis] - 1) * window.dilations[axis] + 1;
+    for (axis, kernel) in kernel.into_iter().enumerate() {
+        let reach = (kernel - 1) * window.dilations[axis] + 1;
         let (before, after) = (window.pads[axis], window.pads[axis + 2]);
         if before >= reach || after >= reach {
             return unsupported("its padding is as wide as its kernel, so that windows see nothing else");
