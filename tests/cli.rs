@@ -442,6 +442,21 @@ fn inspect_lists_every_layer() {
 }
 
 #[test]
+fn bench_times_passes_in_memory() {
+    let place = Place::with(&["moons.onnx"]);
+    let report = place.json("bench moons.onnx --samples 50 --repeats 3 --outputs 1");
+    assert_eq!((report["samples"].as_u64(), report["outputs"].as_u64()), (Some(50), Some(1)));
+    for pass in ["forward", "jets"] {
+        let seconds: Vec<f64> =
+            report[pass]["seconds"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect();
+        assert_eq!(seconds.len(), 3);
+        assert!(seconds.contains(&report[pass]["median"].as_f64().unwrap()));
+        assert!(seconds.iter().all(|&s| s > 0.0) && report[pass]["gflops"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(place.names(), BTreeSet::from(["moons.onnx".to_owned()]), "nothing is written");
+}
+
+#[test]
 fn devices_needs_no_graphics_adapter() {
     let place = Place::with(&[]);
     // Drivers write what they like to standard error, so only the document counts.

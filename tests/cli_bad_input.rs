@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fenchel::data::{NpyWriter, OutputFile, read_array};
+use fenchel::tolerance::CLOSE;
+use ndarray::{Axis, Slice};
 use rten_onnx::onnx::{ModelProto, NodeProto};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fenchel");
@@ -269,14 +271,14 @@ fn everything_unsupported_is_named_at_once() {
     place.edit_model("odd.onnx", |model| {
         for node in &mut model.graph.as_mut().unwrap().node {
             match node.name.as_deref() {
-                Some("relu1") => node.op_type = Some("Mish".to_owned()),
+                Some("relu1") => node.op_type = Some("LSTM".to_owned()),
                 Some("relu2") => node.op_type = Some("Fancy".to_owned()),
                 _ => {}
             }
         }
     });
     for arguments in ["run odd.onnx --data moons.npz -o y.npy", "inspect odd.onnx"] {
-        place.fails(arguments, 1, &["not supported", "Mish ('relu1'", "Fancy ('relu2'"]);
+        place.fails(arguments, 1, &["not supported", "LSTM ('relu1'", "Fancy ('relu2'"]);
     }
 }
 
@@ -305,7 +307,7 @@ fn names_in_a_file_cannot_break_the_line() {
 }
 
 #[test]
-fn a_softmax_at_the_end_must_be_stripped() {
+fn a_softmax_at_the_end_is_computed_or_stripped() {
     let place = Place::new();
     place.edit_model("softmax.onnx", |model| {
         let graph = model.graph.as_mut().unwrap();
@@ -319,10 +321,56 @@ fn a_softmax_at_the_end_must_be_stripped() {
         graph.output[0].name = Some("probabilities".to_owned());
     });
     let run = "run softmax.onnx --data moons.npz -o";
-    place.fails(&format!("{run} y.npy"), 1, &["Softmax", "'probabilities'", "--logits"]);
+    place.succeeds(&format!("{run} y.npy"));
     place.succeeds(&format!("{run} logits.npy --logits"));
+    let read = |name: &str| read_array(&place.path(name), None).unwrap();
+    let (shares, logits) = (read("y.npy"), read("logits.npy"));
+    for (shares, logits) in shares.rows().into_iter().zip(logits.rows()) {
+        let sum: f64 = logits.iter().map(|v| v.exp()).sum();
+        for (share, logit) in shares.iter().zip(logits) {
+            assert!((share - logit.exp() / sum).abs() < CLOSE, "{share} of {logits}");
+        }
+    }
     place.succeeds("run moons.onnx --data moons.npz -o plain.npy");
     assert_eq!(fs::read(place.path("logits.npy")).unwrap(), fs::read(place.path("plain.npy")).unwrap());
+}
+
+#[test]
+fn another_input_must_be_fixed() {
+    let place = Place::new();
+    place.edit_model("two.onnx", |model| {
+        let graph = model.graph.as_mut().unwrap();
+        let mut shift = graph.input[0].clone();
+        shift.name = Some("shift".to_owned());
+        graph.input.push(shift);
+        graph.node.push(NodeProto {
+            op_type: Some("Concat".to_owned()),
+            attribute: vec![rten_onnx::onnx::AttributeProto {
+                name: Some("axis".to_owned()),
+                i: Some(1),
+                r#type: Some(rten_onnx::onnx::AttributeType::INT),
+                ..Default::default()
+            }],
+            input: vec!["logits".to_owned(), "shift".to_owned()],
+            output: vec!["both".to_owned()],
+            ..NodeProto::default()
+        });
+        graph.output[0].name = Some("both".to_owned());
+    });
+    place.write_rows("shift.npy", &[2], &[0.25, -4.0]);
+    place.write_rows("long.npy", &[3], &[0.0; 3]);
+    let run = "run two.onnx --data moons.npz -o y.npy";
+    place.fails(run, 2, &["several inputs", "'shift'", "fixed"]);
+    place.fails(&format!("{run} --fix shift=long.npy"), 1, &["'shift'", "[2]", "[3]"]);
+    place.fails(&format!("{run} --fix shift=absent.npy"), 1, &["absent.npy"]);
+    place.fails(&format!("{run} --fix logits=shift.npy"), 2, &["'logits' is no input"]);
+    place.refuses(&format!("{run} --fix shift"), 2, &["--fix", "state=zeros.npy"]);
+    place.succeeds(&format!("{run} --fix shift=shift.npy"));
+    place.succeeds("run moons.onnx --data moons.npz -o plain.npy");
+    let read = |name: &str| read_array(&place.path(name), None).unwrap();
+    let (both, plain) = (read("y.npy"), read("plain.npy"));
+    assert_eq!(both.slice_axis(Axis(1), Slice::from(..2)), plain);
+    assert!(both.slice_axis(Axis(1), Slice::from(2..)).rows().into_iter().all(|row| row.to_vec() == [0.25, -4.0]));
 }
 
 #[test]
