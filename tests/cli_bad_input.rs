@@ -370,7 +370,9 @@ fn another_input_must_be_fixed() {
     let read = |name: &str| read_array(&place.path(name), None).unwrap();
     let (both, plain) = (read("y.npy"), read("plain.npy"));
     assert_eq!(both.slice_axis(Axis(1), Slice::from(..2)), plain);
-    assert!(both.slice_axis(Axis(1), Slice::from(2..)).rows().into_iter().all(|row| row.to_vec() == [0.25, -4.0]));
+    assert!(
+        both.slice_axis(Axis(1), Slice::from(2..)).rows().into_iter().all(|row| row.to_vec() == [0.25, -4.0])
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::data::{Dataset, Normalization, ReadOptions};
+use crate::engine::cpu::keep_at_most;
 use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, SplineEngine};
 use crate::network::onnx::{self, LoadOptions};
 use crate::network::{Constant, Network, Program};
@@ -41,6 +42,8 @@ pub(super) struct Loaded {
 
 impl Session {
     pub(super) fn new(globals: &Globals) -> Result<Self> {
+        // Freed tensors are kept within a small part of the budget, of which plans leave more unused.
+        keep_at_most(usize::try_from(globals.memory / 8).unwrap_or(usize::MAX).min(256 << 20));
         let cancellation = Cancellation::default();
         let mut context = Context::default()
             .with_memory(globals.memory)

@@ -165,7 +165,7 @@ pub trait Engine: Clone + Send + Sync + 'static {
         b: &TensorOf<Self>,
     ) -> Result<TensorOf<Self>>;
 
-    /// Sum over `axes` (ascending), which stay with length 1; in index order.
+    /// Sum over `axes` (ascending), which stay with length 1; in an order that depends on their lengths alone.
     fn sum(&self, x: &TensorOf<Self>, axes: &[usize]) -> Result<TensorOf<Self>>;
 
     /// `exp(x) / sum of exp(x)` along an axis, or the logarithm of it; without overflow.

@@ -15,6 +15,7 @@ use crate::activation::Activation;
 
 use super::CpuTensor;
 use super::arithmetic::SERIAL;
+use super::wide::wide;
 use elementary::{Elementary, limited, select};
 
 /// Beyond it the bell curves under the derivatives of smooth activations are 0 in `f64` (and squares of it are
@@ -72,7 +73,8 @@ impl<S: Elementary> Loop<'_, S> {
     fn run(self, f: impl Fn(S) -> S) {
         let Self { x, y, .. } = self;
         // One compiled copy of the loop for each instruction set, chosen by the processor at hand.
-        pulp::Arch::new().dispatch(
+        wide(
+            pulp::Arch::new(),
             #[inline(always)]
             move || {
                 for (y, &x) in y.iter_mut().zip(x) {

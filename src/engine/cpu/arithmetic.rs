@@ -1,10 +1,12 @@
 //! Elementwise arithmetic with broadcasting.
 
+use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::engine::kernels::Arithmetic;
 use crate::{Error, Result, Scalar};
 
+use super::wide::wide;
 use super::{CpuTensor, pool};
 
 /// Elements below which a loop stays on one thread: waking the pool costs about as much as adding so many.
@@ -94,6 +96,7 @@ fn broadcast<S: Scalar>(
     let (inner, outer) = lengths.split_last().map_or((1, &[][..]), |(&inner, outer)| (inner, outer));
     let (inner_a, inner_b) = (step_a.last().copied().unwrap_or(0), step_b.last().copied().unwrap_or(0));
     let (a, b) = (a.values(), b.values());
+    let arch = Arch::new();
     // The innermost axis of at most SERIAL elements is one task; where each operand starts follows from the
     // position along the outer axes.
     let block = inner.min(SERIAL);
@@ -108,24 +111,11 @@ fn broadcast<S: Scalar>(
         }
         start_a += part * block * inner_a;
         start_b += part * block * inner_b;
-        match (inner_a, inner_b) {
-            (1, 1) => {
-                let (a, b) = (&a[start_a..start_a + y.len()], &b[start_b..start_b + y.len()]);
-                y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (&a, &b))| *y = f(a, b));
-            }
-            (1, 0) => {
-                let b = b[start_b];
-                y.iter_mut().zip(&a[start_a..]).for_each(|(y, &a)| *y = f(a, b));
-            }
-            (0, 1) => {
-                let a = a[start_a];
-                y.iter_mut().zip(&b[start_b..]).for_each(|(y, &b)| *y = f(a, b));
-            }
-            _ => y
-                .iter_mut()
-                .enumerate()
-                .for_each(|(i, y)| *y = f(a[start_a + i * inner_a], b[start_b + i * inner_b])),
-        }
+        wide(
+            arch,
+            #[inline(always)]
+            || span(y, &a[start_a..], &b[start_b..], inner_a, inner_b, &f),
+        );
     };
     let rows_per_task = (SERIAL / inner.max(1)).max(1);
     if blocks_per_row > 1 {
@@ -140,6 +130,23 @@ fn broadcast<S: Scalar>(
         });
     }
     Ok(CpuTensor::of(shape, values))
+}
+
+/// `y[i] = f(a[i * step_a], b[i * step_b])`
+#[inline(always)]
+fn span<S: Scalar>(y: &mut [S], a: &[S], b: &[S], step_a: usize, step_b: usize, f: impl Fn(S, S) -> S) {
+    match (step_a, step_b) {
+        (1, 1) => y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (&a, &b))| *y = f(a, b)),
+        (1, 0) => {
+            let b = b[0];
+            y.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, b));
+        }
+        (0, 1) => {
+            let a = a[0];
+            y.iter_mut().zip(b).for_each(|(y, &b)| *y = f(a, b));
+        }
+        _ => y.iter_mut().enumerate().for_each(|(i, y)| *y = f(a[i * step_a], b[i * step_b])),
+    }
 }
 
 #[cfg(test)]

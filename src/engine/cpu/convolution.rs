@@ -19,6 +19,7 @@ use super::gather::{Grid, Image, Run, copy};
 use super::pool;
 use super::stage::Stage;
 use super::tile::{Aligned, Order, Shape, multiply, pieces};
+use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
 /// Panels of columns that are gathered at once: the filters come once from memory for so many columns, and a piece
@@ -182,11 +183,11 @@ impl<S: Scalar> Scratch<S> {
                     // Tiles read past the end, of what no position sees.
                     self.panels.resize(length + width * (self.runs.len() + 1));
                     stage.offsets(piece.len(), rows.len(), &mut self.offsets);
-                    let channels = part.channels(group, &piece);
-                    part.shape.arch.dispatch(
+                    wide(
+                        part.shape.arch,
                         #[inline(always)]
                         || {
-                            let first = task.samples.start;
+                            let (first, channels) = (task.samples.start, part.channels(group, &piece));
                             stage.fill(image, first + sample, channels, &rows, &mut self.panels[..length]);
                         },
                     );
@@ -219,7 +220,8 @@ impl<S: Scalar> Scratch<S> {
                 let panel_len = piece.len() * part.phase.gather.taps() * width;
                 self.panels.resize(self.runs.len() * panel_len);
                 let Self { panels, runs, gated, out, .. } = self;
-                part.shape.arch.dispatch(
+                wide(
+                    part.shape.arch,
                     #[inline(always)]
                     || {
                         let channels = part.channels(group, &piece);
@@ -286,7 +288,8 @@ impl<S: Scalar> Part<'_, S> {
                 let bias = finish.bias.map(|bias| &bias[group * layer.outputs + channel..][..rows]);
                 let out = &mut out[..layer.block * width];
                 multiply(shape, layer.block, left, right, order, out);
-                arch.dispatch(
+                wide(
+                    arch,
                     #[inline(always)]
                     || {
                         for (r, out) in out.chunks_exact_mut(width).take(rows).enumerate() {

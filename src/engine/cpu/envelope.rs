@@ -8,6 +8,7 @@ use crate::Scalar;
 use crate::engine::kernels::{Curvature, EnvelopeSpec, EnvelopeValues, Jets};
 
 use super::pairs::{PairTile, PointTiles, PreparedJets};
+use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
 /// Envelopes of a batch of points over the anchors seen so far.
@@ -79,7 +80,8 @@ impl<S: Scalar> CpuEnvelope<S> {
         let arch = pulp::Arch::new();
         points.for_each(&prepared, tiles, |halves, _, pairs| {
             // One compiled copy of the loops for each instruction set, chosen by the processor at hand.
-            arch.dispatch(
+            wide(
+                arch,
                 #[inline(always)]
                 || fold(layout, halves, &pairs, first, |family, anchor| slots[family * anchors + anchor]),
             );

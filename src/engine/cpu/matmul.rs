@@ -11,6 +11,7 @@ use super::epilogue::{Finish, add};
 use super::gather::copy;
 use super::pool;
 use super::tile::{Aligned, CHUNK, Order, Shape, left_len, multiply, pieces};
+use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
 /// Rows of the left operand that one task takes at most: laid out, a piece of them (256 KiB in f32) stays in L2.
@@ -207,7 +208,8 @@ fn run<S: Scalar>(
         scratch.left.resize(left_len(rows.len(), piece.len()));
         scratch.active.clear();
         scratch.ends.clear();
-        arch.dispatch(
+        wide(
+            arch,
             #[inline(always)]
             || {
                 for tile in tiles() {
@@ -238,7 +240,8 @@ fn run<S: Scalar>(
                 for panel in group.clone() {
                     let columns = [(panel - task.panels.start) * width, panel * width];
                     multiply(matrix.shape, tile.len(), packed, matrix.panel(&piece, panel), order, out);
-                    arch.dispatch(
+                    wide(
+                        arch,
                         #[inline(always)]
                         || store(out, width, rows, columns, piece.start > 0, last),
                     );

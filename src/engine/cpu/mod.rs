@@ -22,6 +22,7 @@ mod select;
 mod softmax;
 mod stage;
 mod tile;
+mod wide;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use super::{Engine, SplineEngine, Tensor};
 pub use envelope::CpuEnvelope;
 pub use filters::CpuFilters;
 pub use matmul::CpuMatrix;
-pub use pool::Buffer;
+pub use pool::{Buffer, keep_at_most};
 pub use secant::CpuSecant;
 
 /// A buffer of the CPU engine.

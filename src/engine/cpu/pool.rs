@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::ops::Deref;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Scalar;
 
@@ -13,10 +14,15 @@ use crate::Scalar;
 const SMALLEST: usize = 1 << 15;
 
 /// Bytes kept at most, of either scalar.
-const LARGEST: usize = 256 << 20;
+static LARGEST: AtomicUsize = AtomicUsize::new(64 << 20);
 
 static F32: Mutex<Vec<Vec<f32>>> = Mutex::new(vec![]);
 static F64: Mutex<Vec<Vec<f64>>> = Mutex::new(vec![]);
+
+/// Lets the CPU keep so many bytes of freed tensors for the next ones, for each scalar type; 64 MiB where nobody says.
+pub fn keep_at_most(bytes: usize) {
+    LARGEST.store(bytes, Ordering::Relaxed);
+}
 
 /// The elements of a tensor, which go back to the pool.
 #[derive(Debug)]
@@ -58,7 +64,7 @@ fn give<S: Scalar>(values: Vec<S>) {
     }
     with(|kept: &mut Vec<Vec<S>>| {
         let bytes: usize = kept.iter().map(|v| v.capacity() * size_of::<S>()).sum();
-        if bytes + values.capacity() * size_of::<S>() <= LARGEST {
+        if bytes + values.capacity() * size_of::<S>() <= LARGEST.load(Ordering::Relaxed) {
             kept.push(values);
         }
     });

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::engine::kernels::Window;
 use crate::{Result, Scalar};
 
+use super::wide::wide;
 use super::{CpuIndices, CpuTensor, Tensor, pool};
 
 /// For each window along an axis the coordinates it sees inside the image.
@@ -63,7 +64,8 @@ pub(super) fn max_pool<S: Scalar>(x: &CpuTensor<S>, window: Window) -> Result<(C
     let planes = values.par_chunks_mut(windows.positions()).zip(picked.par_chunks_mut(windows.positions()));
     let arch = pulp::Arch::new();
     planes.zip(x.values().par_chunks(windows.image())).for_each(|((y, picked), x)| {
-        arch.dispatch(
+        wide(
+            arch,
             #[inline(always)]
             || max_plane(&windows, &window, x, y, picked),
         );
@@ -108,21 +110,47 @@ fn max_plane<S: Scalar>(windows: &Windows, window: &Window, x: &[S], y: &mut [S]
                         (*y, *picked) = (row[j * step], (start + j * step) as u32);
                     }
                 } else {
-                    let length = y.len();
-                    let picked = &mut picked[..length];
-                    let mut take = |j: usize, x: S| {
-                        let better = x > y[j];
-                        y[j] = if better { x } else { y[j] };
-                        picked[j] = if better { (start + j * step) as u32 } else { picked[j] };
-                    };
-                    if step == 1 {
-                        row[..length].iter().enumerate().for_each(|(j, &x)| take(j, x));
-                    } else {
-                        row.iter().step_by(step).take(length).enumerate().for_each(|(j, &x)| take(j, x));
-                    }
+                    larger(y, picked, row, step, start);
                 }
             }
         }
+    }
+}
+
+/// Takes element `j * step` of a row, which is element `start + j * step` of the image, into maximum `j` where it is
+/// larger.
+#[inline(always)]
+fn larger<S: Scalar>(y: &mut [S], picked: &mut [u32], row: &[S], step: usize, start: usize) {
+    let take = |j: usize, x: S, y: &mut S, picked: &mut u32| {
+        let better = x > *y;
+        *y = if better { x } else { *y };
+        *picked = if better { (start + j * step) as u32 } else { *picked };
+    };
+    match step {
+        1 => y
+            .iter_mut()
+            .zip(picked)
+            .enumerate()
+            .zip(row)
+            .for_each(|((j, (y, picked)), &x)| take(j, x, y, picked)),
+        // Pairs become vectors, where other steps go one by one.
+        2 => {
+            let (pairs, last) = row.as_chunks::<2>();
+            let count = pairs.len().min(y.len());
+            let (head, tail) = y.split_at_mut(count);
+            let (head_picked, tail_picked) = picked.split_at_mut(count);
+            let head = head.iter_mut().zip(head_picked).enumerate().zip(pairs);
+            head.for_each(|((j, (y, picked)), pair)| take(j, pair[0], y, picked));
+            if let ([y, ..], [picked, ..], [x]) = (tail, tail_picked, last) {
+                take(count, *x, y, picked);
+            }
+        }
+        step => y
+            .iter_mut()
+            .zip(picked)
+            .enumerate()
+            .zip(row.iter().step_by(step))
+            .for_each(|((j, (y, picked)), &x)| take(j, x, y, picked)),
     }
 }
 

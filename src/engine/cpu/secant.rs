@@ -7,6 +7,7 @@ use crate::engine::kernels::{Curvature, Jets};
 use crate::tolerance;
 
 use super::pairs::{PairTile, PointTile, PointTiles, PreparedJets};
+use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
 /// Pairs closer than this share of `|x|^2 + |x_i|^2` are computed from the difference itself: the expanded
@@ -57,7 +58,8 @@ impl<S: Scalar> CpuSecant<S> {
         let mut tiles: Vec<Extremes<S>> = points.tiles().iter().map(|_| empty()).collect();
         let arch = pulp::Arch::new();
         points.for_each(&prepared, &mut tiles, |extremes, tile, pairs| {
-            arch.dispatch(
+            wide(
+                arch,
                 #[inline(always)]
                 || fold(values, extremes, tile, &pairs),
             );

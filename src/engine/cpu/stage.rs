@@ -165,8 +165,13 @@ impl<'a> Stage<'a> {
                             }
                         }
                         if let Some(gate) = gate {
-                            let gate = gate[at..].iter().step_by(step[1]);
-                            line.iter_mut().zip(gate).for_each(|(to, &gate)| *to *= gate);
+                            let gate = &gate[at..];
+                            if step[1] == 1 {
+                                line.iter_mut().zip(gate).for_each(|(to, &gate)| *to *= gate);
+                            } else {
+                                let gate = gate.iter().step_by(step[1]);
+                                line.iter_mut().zip(gate).for_each(|(to, &gate)| *to *= gate);
+                            }
                         }
                     }
                 }

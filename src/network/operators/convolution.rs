@@ -128,8 +128,7 @@ impl Operator for Convolution {
     }
 
     fn scratch(&self, inputs: &[&[usize]]) -> usize {
-        let output = self.shape(inputs).map_or(0, |shape| shape[1] * shape[2]);
-        self.filters.len() / self.filters.shape()[0] * output
+        scratch(&self.filters, inputs)
     }
 }
 
@@ -187,6 +186,16 @@ impl<E: Engine> Unary<E> for PreparedConvolution<E> {
             bias: bias.transpose()?,
         }))
     }
+}
+
+/// Elements that one task holds beside its results: panels of gathered columns, or padded rows of the image.
+fn scratch(filters: &Constant, inputs: &[&[usize]]) -> usize {
+    /// Pieces of the inner dimension times the columns of eight tiles, and as much for a copy behind a gate.
+    const PANELS: usize = 1 << 18;
+    // Rows that one window sees are held whole, for as many channels as make a piece of 512.
+    let (kernel, image) = (filters.shape()[2..].iter().product::<usize>(), &inputs[0][1..]);
+    let rows = filters.shape()[2] * (image[1] + filters.shape()[3]);
+    PANELS + 512 * kernel + rows * 512_usize.div_ceil(kernel)
 }
 
 /// Transposed 2-D convolution `[c_in, h, w] -> [c_out, h', w']`: the transpose of a convolution from the output to
@@ -284,7 +293,7 @@ impl Operator for ConvolutionTransposed {
     }
 
     fn scratch(&self, inputs: &[&[usize]]) -> usize {
-        self.filters.len() / self.filters.shape()[0] * inputs[0][1..].iter().product::<usize>()
+        scratch(&self.filters, inputs)
     }
 }
 
