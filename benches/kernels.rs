@@ -3,7 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fenchel::engine::{Activation, Cpu, Curvature, Engine, EnvelopeSpec, Epilogue, Jets, Window};
+use fenchel::engine::{
+    Activation, Cpu, Curvature, Engine, EnvelopeSpec, Epilogue, Jets, SplineEngine, Window,
+};
 use fenchel::network::operators::Dense;
 use fenchel::network::{Constant, Network};
 use rand::{RngExt, SeedableRng};

@@ -435,13 +435,16 @@ fn bounds_of_unbounded_things_are_the_whole_line() {
     assert!(engine.boxes(&[1.0], &[0.0], &[1]).is_err() && engine.boxes(&[f64::NAN], &[0.0], &[1]).is_err());
 }
 
+/// An operator from its weights and its bias.
+type Make = Box<dyn Fn(&[f64], &[f64]) -> Op>;
+
 /// A parametrised operator: input shape, parameters, and the operator with given ones.
 struct Parametrised {
     name: &'static str,
     input: Vec<usize>,
     weights: usize,
     bias: usize,
-    make: Box<dyn Fn(&[f64], &[f64]) -> Op>,
+    make: Make,
     /// Where the weight `(group, i, o)` of `[G, I, O]` stands among the operator's own.
     position: fn([usize; 3], [usize; 3]) -> usize,
 }
