@@ -272,7 +272,10 @@ impl<E: Engine> Program<E> {
     /// # Errors
     /// What the engine says.
     pub fn upload(&self, rows: ArrayView2<'_, E::Scalar>) -> Result<TensorOf<E>> {
-        self.engine.upload(&rows.as_standard_layout().to_owned().into_raw_vec_and_offset().0, rows.shape())
+        match rows.as_slice() {
+            Some(values) => self.engine.upload(values, rows.shape()),
+            None => self.engine.upload(&rows.iter().copied().collect::<Vec<_>>(), rows.shape()),
+        }
     }
 
     /// Chunks of `samples` whose passes stay within `budget` bytes: forward passes, or jets of so many outputs.
