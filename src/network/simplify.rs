@@ -46,8 +46,8 @@ fn silu(nodes: &[Node], i: usize) -> Option<(Op, Vec<usize>)> {
 /// The layer `below` with `above` folded into it, where that can be done.
 fn absorb(below: &Node, above: &Node) -> Result<Option<Op>> {
     let taken = match &below.op {
-        Some(Op::Dense(dense)) => dense.activation().is_some(),
-        Some(Op::Convolution(convolution)) => convolution.activation().is_some(),
+        Some(Op::Dense(dense)) => dense.fused().is_some(),
+        Some(Op::Convolution(convolution)) => convolution.fused().is_some(),
         _ => false,
     };
     if taken {

@@ -53,22 +53,25 @@ fn negated<E: Engine>(engine: &E, t: &TensorOf<E>) -> Result<TensorOf<E>> {
     engine.arithmetic(Arithmetic::Mul, t, &minus)
 }
 
-/// Derivatives of `a op b` by `a` and by `b`, as factors of a tangent; `None` means 1.
+/// Derivatives of `a op b` by `a` and by `b`, as factors of a tangent; `None` means 1. The inputs, of so many axes, are
+/// asked for where they matter.
 fn partials<E: Engine>(
     engine: &E,
     operation: Arithmetic,
-    [a, b]: [&TensorOf<E>; 2],
+    axes: usize,
+    inputs: impl FnOnce() -> Result<[TensorOf<E>; 2]>,
     wanted: [bool; 2],
 ) -> Result<[Option<TensorOf<E>>; 2]> {
-    let one = |t: &TensorOf<E>, value: f64| engine.upload(&[E::Scalar::of(value)], &vec![1; t.shape().len()]);
+    let same = |value: f64| engine.upload(&[E::Scalar::of(value)], &vec![1; axes]);
     Ok(match operation {
         Arithmetic::Add => [None, None],
-        Arithmetic::Sub => [None, Some(one(b, -1.0)?)],
-        Arithmetic::Mul => [Some(b.clone()), Some(a.clone())],
+        Arithmetic::Sub => [None, wanted[1].then(|| same(-1.0)).transpose()?],
+        Arithmetic::Mul => inputs().map(|[a, b]| [Some(b), Some(a)])?,
         Arithmetic::Div => {
-            let inverse = engine.arithmetic(Arithmetic::Div, &one(b, 1.0)?, b)?;
+            let [a, b] = inputs()?;
+            let inverse = engine.arithmetic(Arithmetic::Div, &same(1.0)?, &b)?;
             let by_b = || {
-                let quotient = engine.arithmetic(Arithmetic::Mul, a, &inverse)?;
+                let quotient = engine.arithmetic(Arithmetic::Mul, &a, &inverse)?;
                 negated(engine, &engine.arithmetic(Arithmetic::Mul, &quotient, &inverse)?)
             };
             let by_b = wanted[1].then(by_b).transpose()?;
@@ -76,17 +79,15 @@ fn partials<E: Engine>(
         }
         // Where both are equal the first counts.
         Arithmetic::Max | Arithmetic::Min => {
+            let [a, b] = inputs()?;
             let first = match operation {
-                Arithmetic::Max => engine.arithmetic(Arithmetic::AtLeast, a, b)?,
-                _ => engine.arithmetic(Arithmetic::AtLeast, b, a)?,
+                Arithmetic::Max => engine.arithmetic(Arithmetic::AtLeast, &a, &b)?,
+                _ => engine.arithmetic(Arithmetic::AtLeast, &b, &a)?,
             };
-            let second = engine.arithmetic(Arithmetic::Sub, &one(a, 1.0)?, &first)?;
+            let second = engine.arithmetic(Arithmetic::Sub, &same(1.0)?, &first)?;
             [Some(first), Some(second)]
         }
-        Arithmetic::AtLeast => {
-            let none = || one(a, 0.0);
-            [Some(none()?), Some(none()?)]
-        }
+        Arithmetic::AtLeast => [Some(same(0.0)?), Some(same(0.0)?)],
     })
 }
 
@@ -152,25 +153,17 @@ impl<E: Engine> PreparedConstant<E> {
             (Arithmetic::Sub, true) => negated(engine, t),
             (operation @ (Arithmetic::Mul | Arithmetic::Div), false)
             | (operation @ Arithmetic::Mul, true) => engine.arithmetic(operation, t, &self.constant),
-            (Arithmetic::Div, true) => {
-                let x = self.widened(pass.input(0))?;
-                let [_, by_x] = partials(engine, Arithmetic::Div, [&self.constant, &x], [false, true])?;
-                by_x.map_or_else(|| Ok(t.clone()), |by_x| scale_directions(engine, t, &by_x))
-            }
             // Where both are equal the side below counts, as for activations: `max(x, 0)` is ReLU.
-            (Arithmetic::Min, _) => {
-                let x = self.widened(pass.input(0))?;
-                scale_directions(engine, t, &engine.arithmetic(Arithmetic::AtLeast, &self.constant, &x)?)
-            }
-            (Arithmetic::Max, _) => {
-                let x = self.widened(pass.input(0))?;
-                let constant = engine.arithmetic(Arithmetic::AtLeast, &self.constant, &x)?;
-                let one = engine.upload(&[E::Scalar::of(1.0)], &vec![1; x.shape().len()])?;
-                scale_directions(engine, t, &engine.arithmetic(Arithmetic::Sub, &one, &constant)?)
-            }
-            (Arithmetic::AtLeast, _) => {
-                let zero = engine.upload(&[E::Scalar::of(0.0)], &vec![1; t.shape().len()])?;
-                engine.arithmetic(Arithmetic::Mul, t, &zero)
+            (operation, _) => {
+                let own = usize::from(operation != Arithmetic::Min);
+                let inputs = || {
+                    let mut inputs = [self.constant.clone(), self.constant.clone()];
+                    inputs[own] = self.widened(pass.input(0))?;
+                    Ok(inputs)
+                };
+                let axes = self.wide.len() + 1;
+                let mut factors = partials(engine, operation, axes, inputs, [own == 0, own == 1])?;
+                factors[own].take().map_or_else(|| Ok(t.clone()), |by_x| scale_directions(engine, t, &by_x))
             }
         }
     }
@@ -245,18 +238,9 @@ impl Branches {
         wanted: [bool; 2],
     ) -> Result<[Option<TensorOf<E>>; 2]> {
         let [a, b, joined] = broadcast(pass.shape(0), pass.shape(1))?;
-        match self.operation {
-            Arithmetic::Add => Ok([None, None]),
-            Arithmetic::Sub => {
-                let minus = || engine.upload(&[E::Scalar::of(-1.0)], &vec![1; joined.len() + 1]);
-                Ok([None, wanted[1].then(minus).transpose()?])
-            }
-            operation => {
-                let widen = |x: &TensorOf<E>, sample: &[usize]| x.reshaped(batched(x.rows(), sample));
-                let (a, b) = (widen(pass.input(0), &a)?, widen(pass.input(1), &b)?);
-                partials(engine, operation, [&a, &b], wanted)
-            }
-        }
+        let widen =
+            |i: usize, sample: &[usize]| pass.input(i).reshaped(batched(pass.input(i).rows(), sample));
+        partials(engine, self.operation, joined.len() + 1, || Ok([widen(0, &a)?, widen(1, &b)?]), wanted)
     }
 }
 

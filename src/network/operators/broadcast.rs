@@ -1,6 +1,6 @@
 //! Broadcasting between samples, and between samples and their directions.
 
-use crate::engine::{Activation, Arithmetic, Engine, TensorOf};
+use crate::engine::{Activation, Arithmetic, Engine, Tensor, TensorOf};
 use crate::{Error, Result, Scalar};
 
 use super::Pass;
@@ -55,12 +55,16 @@ pub(super) fn scale_directions<E: Engine>(
     t: &TensorOf<E>,
     factors: &TensorOf<E>,
 ) -> Result<TensorOf<E>> {
-    let (samples, directions) = (factors.rows(), t.rows() / factors.rows().max(1));
-    let t = t.reshaped([&[samples, directions], &t.shape()[1..]].concat())?;
-    let factors = factors.reshaped([&[samples, 1], &factors.shape()[1..]].concat())?;
+    let samples = factors.rows();
+    let (t, factors) = (directions(t, samples)?, directions(factors, samples)?);
     let product = engine.arithmetic(Arithmetic::Mul, &t, &factors)?;
-    let shape = batched(samples * directions, &product.shape()[2..]);
+    let shape = batched(t.shape()[0] * t.shape()[1], &product.shape()[2..]);
     product.reshaped(shape)
+}
+
+/// `[N * r, ..]` as `[N, r, ..]`.
+pub(super) fn directions<B: Clone>(t: &Tensor<B>, samples: usize) -> Result<Tensor<B>> {
+    t.reshaped([&[samples, t.rows() / samples.max(1)], &t.shape()[1..]].concat())
 }
 
 /// The slopes of an activation that was fused into a layer, read from the layer's output.
@@ -70,6 +74,16 @@ pub(super) fn gate<E: Engine>(
     pass: &Pass<'_, E>,
 ) -> Result<Option<TensorOf<E>>> {
     activation.map(|activation| engine.activate(activation, 1, pass.output())).transpose()
+}
+
+/// A tangent or cotangent of a layer's output through the activation that was fused into it.
+pub(super) fn gated<E: Engine>(
+    engine: &E,
+    activation: Option<Activation>,
+    pass: &Pass<'_, E>,
+    t: &TensorOf<E>,
+) -> Result<TensorOf<E>> {
+    gate(engine, activation, pass)?.map_or_else(|| Ok(t.clone()), |gate| scale_directions(engine, t, &gate))
 }
 
 /// `t [1, ..]` or `[rows, ..]` as `[rows, ..]`.

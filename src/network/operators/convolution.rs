@@ -4,7 +4,7 @@ use crate::engine::{Activation, Engine, Epilogue, IndicesOf, TensorOf, Window};
 use crate::network::Constant;
 use crate::{Error, Result};
 
-use super::{Kind, Operator, ParameterFactors, Pass, Remembers, Unary, gate, scale_directions, upload};
+use super::{Kind, Operator, ParameterFactors, Pass, Remembers, Unary, gate, gated, upload};
 
 /// 2-D convolution (cross-correlation, as everywhere in this field) `[c_in, h, w] -> [c_out, h', w']`.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +59,7 @@ impl Convolution {
     }
 
     /// The activation that was fused into it.
-    pub(crate) fn activation(&self) -> Option<Activation> {
+    pub(crate) fn fused(&self) -> Option<Activation> {
         self.activation
     }
 
@@ -149,10 +149,7 @@ impl<E: Engine> Unary<E> for PreparedConvolution<E> {
 
     fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
         let tangent = engine.convolve(tangent, &self.filters, Epilogue::NONE)?;
-        match gate(engine, self.activation, pass)? {
-            Some(gate) => scale_directions(engine, &tangent, &gate),
-            None => Ok(tangent),
-        }
+        gated(engine, self.activation, pass, &tangent)
     }
 
     fn vector_jacobian(
@@ -172,19 +169,9 @@ impl<E: Engine> Unary<E> for PreparedConvolution<E> {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<Option<ParameterFactors<E>>> {
-        let cotangent = match gate(engine, self.activation, pass)? {
-            Some(gate) => scale_directions(engine, cotangent, &gate)?,
-            None => cotangent.clone(),
-        };
-        let samples = pass.input(0).rows();
-        let patches = ParameterFactors::patches(engine, pass.input(0), self.window, self.groups)?;
-        let pixels = ParameterFactors::pixels(engine, &cotangent, self.groups)?;
-        let factor = |t| ParameterFactors::<E>::directions(t, samples);
-        let bias = self.bias.is_some().then(|| ParameterFactors::channels(engine, &cotangent, samples));
-        Ok(Some(ParameterFactors {
-            weights: Some([factor(&patches)?, factor(&pixels)?]),
-            bias: bias.transpose()?,
-        }))
+        let cotangent = gated(engine, self.activation, pass, cotangent)?;
+        let (x, bias) = (pass.input(0), self.bias.as_ref().map(|_| &cotangent));
+        ParameterFactors::windows(engine, [x, &cotangent], bias, self.window, self.groups, x.rows()).map(Some)
     }
 }
 
@@ -327,14 +314,7 @@ impl<E: Engine> Unary<E> for PreparedTransposed<E> {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<Option<ParameterFactors<E>>> {
-        let samples = pass.input(0).rows();
-        let patches = ParameterFactors::patches(engine, cotangent, self.window, self.groups)?;
-        let pixels = ParameterFactors::pixels(engine, pass.input(0), self.groups)?;
-        let factor = |t| ParameterFactors::<E>::directions(t, samples);
-        let bias = self.bias.is_some().then(|| ParameterFactors::channels(engine, cotangent, samples));
-        Ok(Some(ParameterFactors {
-            weights: Some([factor(&patches)?, factor(&pixels)?]),
-            bias: bias.transpose()?,
-        }))
+        let (x, bias) = (pass.input(0), self.bias.as_ref().map(|_| cotangent));
+        ParameterFactors::windows(engine, [cotangent, x], bias, self.window, self.groups, x.rows()).map(Some)
     }
 }

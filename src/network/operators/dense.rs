@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result};
 
 use super::{
-    Kind, Operator, ParameterFactors, Pass, Prepared, Remembers, Unary, batched, broadcast, gate,
-    scale_directions, unbroadcast, upload,
+    Kind, Operator, ParameterFactors, Pass, Prepared, Remembers, Unary, batched, broadcast, gate, gated,
+    unbroadcast, upload,
 };
 
 /// `x W + b` over the last axis: `[.., in] -> [.., out]`.
@@ -49,7 +49,7 @@ impl Dense {
     }
 
     /// The activation that was fused into it.
-    pub(crate) fn activation(&self) -> Option<Activation> {
+    pub(crate) fn fused(&self) -> Option<Activation> {
         self.activation
     }
 
@@ -125,10 +125,7 @@ impl<E: Engine> Unary<E> for PreparedDense<E> {
 
     fn jacobian_vector(&self, engine: &E, pass: &Pass<'_, E>, tangent: &TensorOf<E>) -> Result<TensorOf<E>> {
         let tangent = engine.matmul(tangent, None, &self.weights, Epilogue::NONE)?;
-        match gate(engine, self.activation, pass)? {
-            Some(gate) => scale_directions(engine, &tangent, &gate),
-            None => Ok(tangent),
-        }
+        gated(engine, self.activation, pass, &tangent)
     }
 
     fn vector_jacobian(
@@ -148,10 +145,7 @@ impl<E: Engine> Unary<E> for PreparedDense<E> {
         pass: &Pass<'_, E>,
         cotangent: &TensorOf<E>,
     ) -> Result<Option<ParameterFactors<E>>> {
-        let cotangent = match gate(engine, self.activation, pass)? {
-            Some(gate) => scale_directions(engine, cotangent, &gate)?,
-            None => cotangent.clone(),
-        };
+        let cotangent = gated(engine, self.activation, pass, cotangent)?;
         let samples = pass.input(0).rows();
         let positions = |t: &TensorOf<E>| {
             let last = t.shape()[t.shape().len() - 1];

@@ -95,6 +95,15 @@ impl Operator for Permute {
     }
 }
 
+/// The order of axes that takes this one back.
+pub(super) fn inverse(order: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; order.len()];
+    for (i, &axis) in order.iter().enumerate() {
+        inverse[axis] = i;
+    }
+    inverse
+}
+
 impl Permute {
     fn apply<E: Engine>(engine: &E, x: &TensorOf<E>, order: &[usize]) -> Result<TensorOf<E>> {
         let order: Vec<usize> = std::iter::once(0).chain(order.iter().map(|axis| axis + 1)).collect();
@@ -112,11 +121,7 @@ impl<E: Engine> Unary<E> for Permute {
     }
 
     fn vector_jacobian(&self, engine: &E, _: &Pass<'_, E>, cotangent: &TensorOf<E>) -> Result<TensorOf<E>> {
-        let mut inverse = vec![0; self.order.len()];
-        for (i, &axis) in self.order.iter().enumerate() {
-            inverse[axis] = i;
-        }
-        Self::apply(engine, cotangent, &inverse)
+        Self::apply(engine, cotangent, &inverse(&self.order))
     }
 }
 

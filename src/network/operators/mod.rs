@@ -43,7 +43,9 @@ pub use reduction::{Reduce, ReduceMax};
 pub use select::{Interpolate, Select};
 pub use softmax::Softmax;
 
-use broadcast::{batched, broadcast, expand, gate, repeated, scale_directions, unbroadcast};
+use broadcast::{
+    batched, broadcast, directions, expand, gate, gated, repeated, scale_directions, unbroadcast,
+};
 
 /// An operator of the table, with its parameters.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,7 +4,7 @@ use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
-use super::{Kind, Operator, ParameterFactors, Pass, Remembers, Unary, scale_directions};
+use super::{Kind, Operator, ParameterFactors, Pass, Reduce, Remembers, Unary, scale_directions};
 
 /// `scale[c] * x + shift[c]` for channel `c`, the first axis of a sample: batch normalisation at inference.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,17 +149,14 @@ impl Operator for Standardize {
     }
 
     fn remembers(&self) -> Remembers {
-        Remembers { inputs: true, output: true }
+        Remembers::ALL
     }
 }
 
 impl Standardize {
     /// The mean over the axes, which stay.
     fn mean<E: Engine>(&self, engine: &E, x: &TensorOf<E>) -> Result<TensorOf<E>> {
-        let axes: Vec<usize> = self.axes.iter().map(|axis| axis + 1).collect();
-        let count: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
-        let share = engine.upload(&[E::Scalar::of(1.0 / count as f64)], &vec![1; x.shape().len()])?;
-        engine.arithmetic(Arithmetic::Mul, &engine.sum(x, &axes)?, &share)
+        Reduce { axes: self.axes.clone(), keep: true, mean: true }.apply(engine, x)
     }
 
     fn centered<E: Engine>(&self, engine: &E, x: &TensorOf<E>) -> Result<TensorOf<E>> {

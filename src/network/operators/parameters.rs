@@ -3,7 +3,7 @@
 use crate::engine::{Engine, TensorOf, Window};
 use crate::{Result, Scalar};
 
-use super::expand;
+use super::{directions, expand};
 
 /// The gradient of a layer's output, times a cotangent, by the layer's own parameters.
 ///
@@ -59,8 +59,25 @@ impl<E: Engine> ParameterFactors<E> {
         })
     }
 
+    /// Those of a convolution from `wide` to `narrow` images, `[N, c, h, w]` or `[N * r, c, h, w]` each: `a` the patches
+    /// of the first and `d` the second, a position for each window; `bias` is the cotangent that a bias sums, if there
+    /// is one.
+    pub(super) fn windows(
+        engine: &E,
+        [wide, narrow]: [&TensorOf<E>; 2],
+        bias: Option<&TensorOf<E>>,
+        window: Window,
+        groups: usize,
+        samples: usize,
+    ) -> Result<Self> {
+        let patches = directions(&Self::patches(engine, wide, window, groups)?, samples)?;
+        let pixels = directions(&Self::pixels(engine, narrow, groups)?, samples)?;
+        let bias = bias.map(|cotangent| Self::channels(engine, cotangent, samples)).transpose()?;
+        Ok(Self { weights: Some([patches, pixels]), bias })
+    }
+
     /// Patches of images, `[N, c, h, w]` to `[N, G, P, c / G * kernel]`: each window's elements, channel by channel.
-    pub(super) fn patches(engine: &E, x: &TensorOf<E>, window: Window, groups: usize) -> Result<TensorOf<E>> {
+    fn patches(engine: &E, x: &TensorOf<E>, window: Window, groups: usize) -> Result<TensorOf<E>> {
         let &[n, channels, height, width] = x.shape() else { unreachable!("images have four axes") };
         let [rows, columns] = window.output([height, width])?;
         let pads = window.pads.map(|pad| pad as isize);
@@ -79,21 +96,14 @@ impl<E: Engine> ParameterFactors<E> {
     }
 
     /// Images `[N, c, h, w]` as `[N, G, P, c / G]`.
-    pub(super) fn pixels(engine: &E, x: &TensorOf<E>, groups: usize) -> Result<TensorOf<E>> {
+    fn pixels(engine: &E, x: &TensorOf<E>, groups: usize) -> Result<TensorOf<E>> {
         let &[n, channels, height, width] = x.shape() else { unreachable!("images have four axes") };
         let x = x.reshaped([n, groups, channels / groups, height * width])?;
         engine.permute(&x, &[0, 1, 3, 2])
     }
 
-    /// `[N * r, ..]` as `[N, r, ..]`.
-    pub(super) fn directions(t: &TensorOf<E>, samples: usize) -> Result<TensorOf<E>> {
-        let rows = t.rows() / samples.max(1);
-        let sample = t.shape()[1..].to_vec();
-        t.reshaped([&[samples, rows], &sample[..]].concat())
-    }
-
     /// The gradient by a bias of each channel, from `[N * r, c, h, w]` to `[N, r, 1, c]`.
-    pub(super) fn channels(engine: &E, cotangent: &TensorOf<E>, samples: usize) -> Result<TensorOf<E>> {
+    fn channels(engine: &E, cotangent: &TensorOf<E>, samples: usize) -> Result<TensorOf<E>> {
         let sum = engine.sum(cotangent, &[2, 3])?;
         let channels = cotangent.shape()[1];
         sum.reshaped([samples, cotangent.rows() / samples.max(1), 1, channels])

@@ -3,6 +3,7 @@
 use crate::engine::{Arithmetic, Engine, IndicesOf, TensorOf, Window};
 use crate::{Error, Result, Scalar};
 
+use super::layout::inverse;
 use super::pooling::picked;
 use super::{Kind, Operator, Pass, Unary, batched, expand};
 
@@ -63,7 +64,7 @@ impl Reduce {
         }
     }
 
-    fn apply<E: Engine>(&self, engine: &E, x: &TensorOf<E>) -> Result<TensorOf<E>> {
+    pub(super) fn apply<E: Engine>(&self, engine: &E, x: &TensorOf<E>) -> Result<TensorOf<E>> {
         let sample = &x.shape()[1..];
         let axes: Vec<usize> = self.axes.iter().map(|axis| axis + 1).collect();
         let mut sum = engine.sum(x, &axes)?;
@@ -163,14 +164,8 @@ impl<E: Engine> Unary<E> for ReduceMax {
         let lines = cotangent.reshaped([cotangent.rows(), results, 1, 1])?;
         let lines = engine.max_pool_scatter(&lines, picked(pass), [1, terms])?;
         let order = self.order(sample.len() + 1);
-        let mut inverse = vec![0; order.len()];
-        let mut shape = vec![cotangent.rows()];
-        for (i, &axis) in order.iter().enumerate() {
-            inverse[axis] = i;
-            if axis > 0 {
-                shape.push(sample[axis - 1]);
-            }
-        }
-        engine.permute(&lines.reshaped(shape)?, &inverse)
+        let shape = batched(cotangent.rows(), sample);
+        let lines = lines.reshaped(order.iter().map(|&axis| shape[axis]).collect::<Vec<_>>())?;
+        engine.permute(&lines, &inverse(&order))
     }
 }

@@ -6,10 +6,7 @@ use crate::network::onnx::call::{Call, Step, unsupported};
 use crate::network::onnx::operand::Operand;
 use crate::network::operators::{Convolution, ConvolutionTransposed};
 
-use super::windows::{self, Attributes, Fit, Images, both};
-
-/// The largest filter along an axis.
-const WIDEST: usize = 1 << 15;
+use super::windows::{self, Attributes, Fit, Images, WIDEST, both};
 
 /// The number of groups.
 fn groups(call: &mut Call<'_>) -> Step<usize> {

@@ -9,7 +9,7 @@ use crate::network::operators::Reshape;
 
 /// The largest kernel, stride, dilation and padding. No network comes near it, and with images no longer than
 /// [`LONGEST`] it keeps a hostile file from keeping us busy for long.
-const WIDEST: usize = 1 << 15;
+pub(super) const WIDEST: usize = 1 << 15;
 
 /// The most rows or columns of an image.
 const LONGEST: usize = 1 << 24;
