@@ -1,10 +1,9 @@
 //! Convolution and its transpose: register tiles over the columns of patches, which are never all in memory.
 //!
-//! A group with few outputs reads its columns from padded copies of some rows (see [`stage`](super::stage)), one with
-//! many from panels gathered tap by tap (see [`gather`](super::gather)), where small images fill tiles together. Both
-//! sum the same terms in the same order, and every output position sums over its window in that order, so equal
-//! windows give equal values. The transpose is gathered like the convolution, not scattered: no two tasks write the
-//! same element.
+//! Images are staged, a few rows and channels of them with their padding, and tiles read the stage or panels gathered
+//! from it (see [`stage`](super::stage)). Every output position sums over its window in one order, so equal windows
+//! give equal values. The transpose is gathered like the convolution, not scattered: no two tasks write the same
+//! element.
 
 use std::ops::Range;
 
@@ -13,12 +12,12 @@ use rayon::prelude::*;
 use crate::engine::kernels::Epilogue;
 use crate::{Result, Scalar};
 
-use super::epilogue::{Finish, add, each};
+use super::copy::{by_length, interleaved_line, line};
+use super::epilogue::{Finish, each};
 use super::filters::{CpuFilters, Layer, Phase};
-use super::gather::{Grid, Image, Run, copy};
 use super::pool;
-use super::stage::Stage;
-use super::tile::{Aligned, Order, Shape, multiply, pieces};
+use super::stage::{Block, Image, Run, SLACK, Stage, gather};
+use super::tile::{Aligned, Order, Shape, multiply};
 use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
@@ -26,9 +25,11 @@ use super::{CpuBuffer, CpuTensor};
 /// of the panels (512 KiB with vectors of 64 bytes) stays in L2.
 const PANELS: usize = 8;
 
-/// From so many outputs of a group on, columns are gathered tap by tap. With 3 outputs staging takes about half the
-/// time and with 64 nine tenths; at 128 and beyond the two took the same, and gathering needs no padding columns.
-const GATHER: usize = 128;
+/// Elements of unfinished tiles at most (512 KiB in f32), where they wait for other pieces or phases.
+const TILES: usize = 1 << 17;
+
+/// From so many outputs of a group on, a task should have columns enough to pay for reading the filters.
+const MANY_OUTPUTS: usize = 128;
 
 pub(super) fn convolve<S: Scalar>(
     x: &CpuTensor<S>,
@@ -36,7 +37,7 @@ pub(super) fn convolve<S: Scalar>(
     epilogue: Epilogue<'_, CpuBuffer<S>>,
 ) -> Result<CpuTensor<S>> {
     let output = filters.window.output([x.shape()[2], x.shape()[3]])?;
-    Ok(run(&filters.forward(), x, None, output, epilogue))
+    Ok(run(filters.forward(), x, None, output, epilogue))
 }
 
 pub(super) fn convolve_transposed<S: Scalar>(
@@ -46,21 +47,21 @@ pub(super) fn convolve_transposed<S: Scalar>(
     size: [usize; 2],
     epilogue: Epilogue<'_, CpuBuffer<S>>,
 ) -> CpuTensor<S> {
-    run(&filters.backward(), y, gate, size, epilogue)
+    run(filters.backward(), y, gate, size, epilogue)
 }
 
 /// What one task computes: rows of the image of some channels and samples.
 struct Task<'a, S> {
     samples: Range<usize>,
     rows: Range<usize>,
-    /// Blocks of channels, the same of each group.
-    blocks: Range<usize>,
+    /// Channels, the same of each group.
+    channels: Range<usize>,
     /// For each sample and channel these rows.
     planes: Vec<&'a mut [S]>,
 }
 
 fn run<S: Scalar>(
-    layer: &Layer<'_, S>,
+    layer: &Layer<S>,
     x: &CpuTensor<S>,
     gate: Option<&CpuTensor<S>>,
     output: [usize; 2],
@@ -72,32 +73,28 @@ fn run<S: Scalar>(
     let image = Image { values: x.values(), gate, repeats, channels, size: [height, width] };
     let outputs = layer.groups * layer.outputs;
     let mut values = pool::take(samples * outputs * output[0] * output[1]);
-    let (finish, shape) = (Finish::new(epilogue), Shape::new::<S>());
-    tasks(layer, &mut values, samples, output).into_par_iter().for_each_init(
-        Scratch::default,
-        |scratch, mut task| {
-            for phase in layer.phases {
-                let grid = phase.gather.grid(image.size, output, &task.rows);
-                scratch.run(&Part { layer, phase, shape, finish: &finish }, &mut task, &image, &grid);
-            }
-        },
-    );
+    let finish = Finish::new(epilogue);
+    let columns = output[1].div_ceil(layer.stride[1]);
+    let stage = Stage::new(layer, columns);
+    let work = Work { layer, stage, shape: Shape::new::<S>(), finish: &finish, columns, width: output[1] };
+    tasks(layer, &mut values, samples, output)
+        .into_par_iter()
+        .for_each_init(Scratch::default, |scratch, mut task| scratch.run(&work, &mut task, &image));
     finish.tensor(CpuTensor::of([samples, outputs, output[0], output[1]], values))
 }
 
 /// Cuts the work: into samples where there are many, else into rows of the image, then channels.
 fn tasks<'a, S: Scalar>(
-    layer: &Layer<'_, S>,
+    layer: &Layer<S>,
     values: &'a mut [S],
     samples: usize,
     [height, width]: [usize; 2],
 ) -> Vec<Task<'a, S>> {
     let threads = rayon::current_num_threads();
     let shape = Shape::new::<S>();
-    let step = layer.phases[0].gather.stride[0];
+    let step = layer.stride[0];
     let columns = samples * height * width / (step * step);
-    // What is gathered has many filters, which each task reads: it should have columns enough to pay for that.
-    let chunks = if layer.outputs < GATHER {
+    let chunks = if layer.outputs < MANY_OUTPUTS {
         8 * threads
     } else {
         (columns / (PANELS * shape.width)).clamp(1, 4 * threads)
@@ -108,10 +105,11 @@ fn tasks<'a, S: Scalar>(
     let bands = chunks.min(4 * threads).div_ceil(samples.max(1)).min(most).min(height);
     let bands = if threads == 1 { 1 } else { bands };
     let rows_per_task = height.div_ceil(bands.max(1)).next_multiple_of(step).max(1);
-    let blocks = layer.outputs.div_ceil(layer.block);
     let number = samples.div_ceil(samples_per_task) * height.div_ceil(rows_per_task);
     let splits = if layer.groups > 1 { 1 } else { threads.div_ceil(number.max(1)) };
-    let blocks_per_task = blocks.div_ceil(splits).max(1);
+    // Whole tiles, unless one has all there is.
+    let block = layer.phases[0].block.min(layer.outputs);
+    let channels_per_task = (layer.outputs.div_ceil(block).div_ceil(splits) * block).max(1);
     let plane = height * width;
     let sample_len = layer.groups * layer.outputs * plane;
     let mut tasks = vec![];
@@ -123,225 +121,280 @@ fn tasks<'a, S: Scalar>(
             let rows = start..(start + rows_per_task).min(height);
             let mut parts: Vec<Option<&mut [S]>> =
                 planes.iter_mut().map(|plane| plane.split_off_mut(..rows.len() * width)).collect();
-            for start in (0..blocks).step_by(blocks_per_task) {
-                let blocks = start..(start + blocks_per_task).min(blocks);
-                let channels = blocks.start * layer.block..(blocks.end * layer.block).min(layer.outputs);
+            for start in (0..layer.outputs).step_by(channels_per_task) {
+                let channels = start..(start + channels_per_task).min(layer.outputs);
                 let wanted = |i: usize| channels.contains(&(i % layer.outputs));
                 let parts = parts.iter_mut().enumerate().filter(|&(i, _)| wanted(i));
                 let planes = parts.filter_map(|(_, part)| part.take()).collect();
-                tasks.push(Task { samples: samples.clone(), rows: rows.clone(), blocks, planes });
+                tasks.push(Task { samples: samples.clone(), rows: rows.clone(), channels, planes });
             }
         }
     }
     tasks
 }
 
+/// What all tasks share.
+struct Work<'a, S> {
+    layer: &'a Layer<S>,
+    stage: Stage,
+    shape: Shape,
+    finish: &'a Finish<'a, S>,
+    /// Positions in a row of the grid, and elements in a row of the output.
+    columns: usize,
+    width: usize,
+}
+
 struct Scratch<S> {
+    stage: Aligned<S>,
     /// Gathered panels `[depth, width]`.
     panels: Aligned<S>,
-    runs: Vec<Vec<Run>>,
+    /// Tiles `[phases, panels, rows, width]`, or one that is finished at once.
+    tiles: Aligned<S>,
+    block: Block,
     offsets: Vec<u32>,
-    out: Aligned<S>,
-    /// What is gathered from, multiplied by its gate.
-    gated: Aligned<S>,
 }
 
 impl<S: Scalar> Default for Scratch<S> {
     fn default() -> Self {
-        Self {
-            panels: Aligned::new(0),
-            runs: vec![],
-            offsets: vec![],
-            out: Aligned::new(0),
-            gated: Aligned::new(0),
-        }
+        let [stage, panels, tiles] = [(); 3].map(|()| Aligned::new(0));
+        Self { stage, panels, tiles, block: Block::default(), offsets: vec![] }
     }
 }
 
 impl<S: Scalar> Scratch<S> {
-    /// One phase of a task.
-    fn run(&mut self, part: &Part<'_, S>, task: &mut Task<'_, S>, image: &Image<'_, S>, grid: &Grid<'_>) {
-        self.out.resize(part.shape.rows * part.shape.width);
-        if part.layer.outputs < GATHER {
-            self.staged(part, task, image, grid);
-        } else {
-            self.gathered(part, task, image, grid);
+    fn run(&mut self, work: &Work<'_, S>, task: &mut Task<'_, S>, image: &Image<'_, S>) {
+        let Work { layer, shape, .. } = work;
+        let width = shape.width;
+        let rows = task.rows.len().div_ceil(layer.stride[0]);
+        let row = task.rows.start / layer.stride[0];
+        let channels = layer.pieces.iter().map(|piece| piece.len()).max().unwrap_or(0);
+        let staged = work.stage.rows(rows, task.samples.len(), channels);
+        let gathered = work.stage.gathers(rows, staged, layer.phases[0].rows, width);
+        let tile_rows: usize = layer.phases.iter().map(|phase| phase.tile_rows(&task.channels)).sum();
+        let waits = layer.pieces.len() > 1 || layer.stride != [1; 2];
+        let mut step = if gathered { PANELS * width } else { staged * work.columns };
+        if waits {
+            let most = TILES / tile_rows.max(1);
+            step = step.min(if gathered { most / width * width } else { most / work.columns * work.columns });
+            step = step.max(if gathered { width } else { work.columns });
         }
-    }
-
-    /// Tiles load from padded copies of rows of one sample.
-    fn staged(&mut self, part: &Part<'_, S>, task: &mut Task<'_, S>, image: &Image<'_, S>, grid: &Grid<'_>) {
-        let stage = Stage::new(grid);
-        let width = part.shape.width;
-        let most = part.pieces().map(|piece| piece.len()).max().unwrap_or(0);
-        for sample in 0..task.samples.len() {
-            for start in (0..grid.size[0]).step_by(stage.rows(most)) {
-                let rows = start..(start + stage.rows(most)).min(grid.size[0]);
-                stage.runs(sample, rows.clone(), width, &mut self.runs);
-                for (group, piece) in part.groups_and_pieces() {
-                    let length = stage.len(piece.len(), rows.len());
-                    // Tiles read past the end, of what no position sees.
-                    self.panels.resize(length + width * (self.runs.len() + 1));
-                    stage.offsets(piece.len(), rows.len(), &mut self.offsets);
+        let positions = task.samples.len() * rows * work.columns;
+        for start in (0..positions).step_by(step.max(1)) {
+            let positions = start..(start + step).min(positions);
+            work.stage.cut(positions, rows, width, gathered, &mut self.block);
+            let Self { stage, panels, tiles, block, offsets } = self;
+            tiles.resize(if waits { block.panels.len() * tile_rows } else { shape.rows } * width);
+            for group in 0..layer.groups {
+                for (number, piece) in layer.pieces.iter().enumerate() {
+                    let length = work.stage.len(block, piece.len());
+                    stage.resize(length + width + SLACK);
+                    let inputs = group * layer.inputs..(group + 1) * layer.inputs;
+                    let inputs = inputs.start + piece.start..inputs.start + piece.end;
                     wide(
-                        part.shape.arch,
+                        shape.arch,
                         #[inline(always)]
                         || {
-                            let (first, channels) = (task.samples.start, part.channels(group, &piece));
-                            stage.fill(image, first + sample, channels, &rows, &mut self.panels[..length]);
+                            let first = [task.samples.start, row];
+                            work.stage.fill(block, image, first, inputs.clone(), &mut stage[..length]);
                         },
                     );
-                    let Self { panels, runs, offsets, out, .. } = self;
-                    let right = |panel: usize| (&panels[panel * width..], Order::Offsets(offsets));
-                    part.tiles(task, group, &piece, runs, right, out);
+                    let mut rest = &mut tiles[..];
+                    for phase in &layer.phases {
+                        work.stage.offsets(block, phase, piece.len(), offsets);
+                        let depth = offsets.len();
+                        if gathered {
+                            panels.resize(block.panels.len() * depth * width + SLACK);
+                            wide(
+                                shape.arch,
+                                #[inline(always)]
+                                || {
+                                    for (i, runs) in block.panels.iter().enumerate() {
+                                        gather(stage, offsets, runs, width, &mut panels[i * depth * width..]);
+                                    }
+                                },
+                            );
+                        }
+                        let right = |panel: usize| {
+                            if gathered {
+                                (&panels[panel * depth * width..][..depth * width], Order::Panel)
+                            } else {
+                                (&stage[panel * width..], Order::Offsets(offsets))
+                            }
+                        };
+                        let filters =
+                            |block| phase.filters([group, layer.pieces.len(), number], depth, block);
+                        for (panel, runs) in block.panels.iter().enumerate() {
+                            let (right, order) = right(panel);
+                            for block in phase.blocks(&task.channels) {
+                                let length = phase.block * width;
+                                let tile = if waits {
+                                    let (tile, after) = std::mem::take(&mut rest).split_at_mut(length);
+                                    rest = after;
+                                    tile
+                                } else {
+                                    &mut rest[..length]
+                                };
+                                multiply(*shape, phase.block, filters(block), right, order, number > 0, tile);
+                                if !waits {
+                                    let first = block * phase.block;
+                                    let channels = first..(first + phase.block).min(layer.outputs);
+                                    work.finish(task, group, channels, runs, tile);
+                                }
+                            }
+                        }
+                    }
+                }
+                if waits {
+                    work.finish_waiting(task, group, block, tiles);
                 }
             }
         }
     }
+}
 
-    /// Tiles read panels that are gathered tap by tap, of positions of all samples.
-    fn gathered(
-        &mut self,
-        part: &Part<'_, S>,
-        task: &mut Task<'_, S>,
-        image: &Image<'_, S>,
-        grid: &Grid<'_>,
-    ) {
-        let width = part.shape.width;
-        let columns = task.samples.len() * grid.positions();
-        for start in (0..columns).step_by(PANELS * width) {
-            let end = (start + PANELS * width).min(columns);
-            self.runs.resize_with((end - start).div_ceil(width), Vec::new);
-            for (i, runs) in self.runs.iter_mut().enumerate() {
-                let first = start + i * width;
-                grid.runs(first..(first + width).min(end), runs);
-            }
-            for (group, piece) in part.groups_and_pieces() {
-                let panel_len = piece.len() * part.phase.gather.taps() * width;
-                self.panels.resize(self.runs.len() * panel_len);
-                let Self { panels, runs, gated, out, .. } = self;
-                wide(
-                    part.shape.arch,
-                    #[inline(always)]
-                    || {
-                        let channels = part.channels(group, &piece);
-                        let source = grid.source(image, task.samples.start, channels, runs, gated);
-                        for (panel, runs) in panels.chunks_exact_mut(panel_len.max(1)).zip(&*runs) {
-                            grid.fill(&source, piece.len(), runs, width, panel);
-                        }
-                    },
-                );
-                let right = |panel: usize| (&panels[panel * panel_len..][..panel_len], Order::Panel);
-                part.tiles(task, group, &piece, runs, right, out);
-            }
+impl<S: Scalar> Phase<S> {
+    /// The blocks of rows that compute some channels.
+    fn blocks(&self, channels: &Range<usize>) -> Range<usize> {
+        if self.rows <= self.block {
+            0..1
+        } else {
+            channels.start / self.block..channels.end.div_ceil(self.block)
         }
     }
+
+    /// Rows of these blocks.
+    fn tile_rows(&self, channels: &Range<usize>) -> usize {
+        self.blocks(channels).len() * self.block
+    }
 }
 
-/// One phase of a layer.
-struct Part<'a, S> {
-    layer: &'a Layer<'a, S>,
-    phase: &'a Phase<S>,
-    shape: Shape,
-    finish: &'a Finish<'a, S>,
-}
-
-impl<S: Scalar> Part<'_, S> {
-    fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<S> {
-        pieces(self.layer.inputs, self.phase.gather.taps())
+impl<S: Scalar> Work<'_, S> {
+    /// The number of a channel among a task's planes, for its first sample, and the planes of a sample.
+    fn plane(&self, task: &Task<'_, S>, group: usize, channel: usize) -> [usize; 2] {
+        let per_sample = task.planes.len() / task.samples.len().max(1);
+        let per_group = per_sample / self.layer.groups;
+        [group * per_group + channel - task.channels.start, per_sample]
     }
 
-    fn groups_and_pieces(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
-        (0..self.layer.groups).flat_map(|group| self.pieces().map(move |piece| (group, piece)))
+    /// Adds the bias, applies the activation.
+    #[inline(always)]
+    fn epilogue(&self, group: usize, channel: usize, row: &mut [S]) {
+        if let Some(bias) = self.finish.bias {
+            let bias = bias[group * self.layer.outputs + channel];
+            each(row, |x| x + bias);
+        }
+        self.finish.activate(row);
     }
 
-    /// The channels of the input that are a piece of a group's.
-    fn channels(&self, group: usize, piece: &Range<usize>) -> Range<usize> {
-        let first = group * self.layer.inputs;
-        first + piece.start..first + piece.end
-    }
-
-    /// All tiles of a piece, for each panel every block of channels: the panel is the larger operand of a tile, and
-    /// stays near while the filters stream past.
-    fn tiles<'b>(
+    /// Takes a tile into the planes of its channels and samples.
+    fn finish(
         &self,
         task: &mut Task<'_, S>,
         group: usize,
-        piece: &Range<usize>,
-        panels: &[Vec<Run>],
-        right: impl Fn(usize) -> (&'b [S], Order<'b>),
-        out: &mut [S],
+        channels: Range<usize>,
+        runs: &[Run],
+        tile: &mut [S],
     ) {
-        let &Self { layer, shape, finish, .. } = self;
-        let Shape { arch, width, .. } = shape;
-        // Planes of one sample in the task, and of one group.
-        let per_sample = task.planes.len() / task.samples.len().max(1);
-        let per_group = per_sample / layer.groups;
-        let last = (piece.end == layer.inputs).then_some(finish);
-        for (i, runs) in panels.iter().enumerate() {
-            let (right, order) = right(i);
-            for block in task.blocks.clone() {
-                let left = layer.filters(self.phase, group, piece, block);
-                let channel = block * layer.block;
-                let rows = layer.block.min(layer.outputs - channel);
-                let first = group * per_group + (block - task.blocks.start) * layer.block;
-                let bias = finish.bias.map(|bias| &bias[group * layer.outputs + channel..][..rows]);
-                let out = &mut out[..layer.block * width];
-                multiply(shape, layer.block, left, right, order, out);
-                wide(
-                    arch,
-                    #[inline(always)]
-                    || {
-                        for (r, out) in out.chunks_exact_mut(width).take(rows).enumerate() {
-                            let bias = bias.map(|bias| bias[r]);
-                            let plane = |sample: usize| sample * per_sample + first + r;
-                            store(out, runs, &mut task.planes, plane, piece.start > 0, bias, last);
-                        }
-                    },
-                );
+        let width = self.shape.width;
+        let [first, per_sample] = self.plane(task, group, channels.start);
+        wide(
+            self.shape.arch,
+            #[inline(always)]
+            || {
+                for (row, channel) in tile.chunks_exact_mut(width).zip(channels.clone()) {
+                    self.epilogue(group, channel, row);
+                }
+                for run in runs {
+                    let planes = &mut task.planes[run.sample * per_sample + first..][..channels.len()];
+                    let to = run.y * self.width + run.x;
+                    by_length!(run.length, N => for (r, plane) in planes.iter_mut().enumerate() {
+                        line::<N, S>(&mut plane[to..][..run.length], &tile[r * width + run.column..]);
+                    });
+                }
+            },
+        );
+    }
+
+    /// Takes the tiles of all phases.
+    fn finish_waiting(&self, task: &mut Task<'_, S>, group: usize, block: &Block, tiles: &mut [S]) {
+        let Self { layer, shape, .. } = self;
+        let (width, [rows, columns]) = (shape.width, layer.stride);
+        if layer.stride == [1; 2] {
+            let phase = &layer.phases[0];
+            let blocks = phase.blocks(&task.channels);
+            let mut tiles = tiles.chunks_exact_mut(phase.block * width);
+            for runs in &block.panels {
+                for (block, tile) in blocks.clone().zip(&mut tiles) {
+                    let first = block * phase.block;
+                    self.finish(task, group, first..(first + phase.block).min(layer.outputs), runs, tile);
+                }
+            }
+            return;
+        }
+        let channels = task.channels.clone();
+        // Where the phase of a part begins, the rows of one of its panels, and the row that is the first channel's.
+        let mut places = vec![];
+        for part in 0..rows * columns {
+            let mut start = 0;
+            for phase in &layer.phases {
+                let tile_rows = phase.tile_rows(&channels);
+                if let Some(row) = phase.row(part, channels.start, layer.outputs) {
+                    places.push((start, tile_rows, row - phase.blocks(&channels).start * phase.block));
+                }
+                start += tile_rows * block.panels.len();
             }
         }
+        wide(
+            shape.arch,
+            #[inline(always)]
+            || {
+                for (i, runs) in block.panels.iter().enumerate() {
+                    for channel in channels.clone() {
+                        let at = |part: usize| {
+                            let (start, tile_rows, row) = places[part];
+                            (start + i * tile_rows + row + channel - channels.start) * width
+                        };
+                        for part in 0..rows * columns {
+                            self.epilogue(group, channel, &mut tiles[at(part)..][..width]);
+                        }
+                        let [plane, per_sample] = self.plane(task, group, channel);
+                        for run in runs {
+                            let lines =
+                                task.planes[run.sample * per_sample + plane].chunks_exact_mut(self.width);
+                            let lines = lines.skip(run.y * rows).take(rows);
+                            for (y, to) in lines.enumerate() {
+                                let from =
+                                    |x: usize| &tiles[at(y * columns + x) + run.column..][..run.length];
+                                spread(&mut to[run.x * columns..], columns, from);
+                            }
+                        }
+                    }
+                }
+            },
+        );
     }
 }
 
-/// Takes a row of a tile into the planes of its samples.
+/// Sets `to[i * step + j] = from(j)[i]` as far as both reach.
 #[inline(always)]
-fn store<S: Scalar>(
-    out: &mut [S],
-    runs: &[Run],
-    planes: &mut [&mut [S]],
-    plane: impl Fn(usize) -> usize,
-    accumulate: bool,
-    bias: Option<S>,
-    finish: Option<&Finish<'_, S>>,
-) {
-    if accumulate {
-        for run in runs {
-            let from = &planes[plane(run.sample)][run.to..];
-            let out = &mut out[run.column..][..run.length];
-            if run.step == 1 {
-                add(out, &from[..run.length]);
-            } else {
-                out.iter_mut().zip(from.iter().step_by(run.step)).for_each(|(out, &y)| *out = y + *out);
+fn spread<'a, S: Scalar>(to: &mut [S], step: usize, from: impl Fn(usize) -> &'a [S]) {
+    match step {
+        1 => {
+            let from = from(0);
+            by_length!(from.len(), N => line::<N, S>(&mut to[..from.len()], from));
+        }
+        2 => {
+            let (even, odd) = (from(0), from(1));
+            let (pairs, rest) = to.as_chunks_mut::<2>();
+            let length = pairs.len().min(even.len());
+            by_length!(length, N => interleaved_line::<N, S>(&mut pairs[..length], even, odd));
+            if let ([last], Some(value)) = (rest, even.get(length)) {
+                *last = *value;
             }
         }
-    }
-    if let Some(bias) = bias
-        && finish.is_some()
-    {
-        each(out, |out| out + bias);
-    }
-    if let Some(finish) = finish {
-        finish.activate(out);
-    }
-    for run in runs {
-        let to = &mut planes[plane(run.sample)][run.to..];
-        let out = &out[run.column..][..run.length];
-        if run.step == 1 {
-            copy(&mut to[..run.length], out);
-        } else {
-            to.iter_mut().step_by(run.step).zip(out).for_each(|(to, &out)| *to = out);
-        }
+        _ => (0..step.min(to.len())).for_each(|j| {
+            to[j..].iter_mut().step_by(step).zip(from(j)).for_each(|(to, from)| *to = *from);
+        }),
     }
 }
 
@@ -440,19 +493,19 @@ mod tests {
         }
     }
 
-    /// Outputs on either side of [`GATHER`], inner dimensions beyond one piece, images beyond one stage, gates.
+    /// Staged and gathered panels, inner dimensions beyond one piece, images beyond one stage, gates.
     #[test]
     fn tiles_pieces_and_stages_meet_without_a_seam() {
         let plain = Window::new([3, 3]).with_pads([1; 4]);
         let strided = Window::new([3, 3]).with_strides([2, 2]).with_pads([1; 4]);
         let cases = [
             ([1, 70, 33, 9], 17, plain, 1),
-            ([2, 70, 5, 7], GATHER + 3, plain, 1),
-            ([3, 20, 9, 11], GATHER + 3, strided, 1),
+            ([2, 70, 5, 7], 131, plain, 1),
+            ([3, 20, 9, 11], 131, strided, 1),
             ([2, 3, 40, 700], 5, Window::new([7, 7]).with_strides([2, 2]).with_pads([3; 4]), 1),
             ([3, 12, 13, 10], 12, strided, 12),
-            ([1, 600, 6, 5], GATHER, Window::new([1, 1]), 1),
-            ([2, 24, 6, 5], 2 * GATHER, Window::new([1, 1]), 2),
+            ([1, 600, 6, 5], 128, Window::new([1, 1]), 1),
+            ([2, 24, 6, 5], 256, Window::new([1, 1]), 2),
             ([2, 4, 1, 90], 6, Window::new([1, 5]).with_dilations([1, 3]).with_strides([1, 3]), 2),
         ];
         for (shape, outputs, window, groups) in cases {
@@ -489,7 +542,7 @@ mod tests {
 
     #[test]
     fn a_sample_has_the_same_bits_in_every_batch_and_on_any_number_of_threads() {
-        for (outputs, size) in [(5, 9), (GATHER, 9), (5, 40)] {
+        for (outputs, size) in [(5, 9), (128, 9), (5, 40)] {
             let window = Window::new([3, 3]).with_strides([2, 1]).with_pads([1; 4]);
             let narrow = |seed, shape: &[usize]| -> CpuTensor<f32> {
                 let values = random(seed, shape).values().iter().map(|&v| v as f32).collect();

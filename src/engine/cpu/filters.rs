@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::Scalar;
 use crate::engine::kernels::Window;
 
-use super::gather::Gather;
+use super::taps::Taps;
 use super::tile::{Shape, left_at, left_len, pieces};
 
 /// Filters `[c_out, c_in / groups, kernel_h, kernel_w]`, laid out for either direction when it is first asked for.
@@ -17,16 +17,8 @@ pub struct CpuFilters<S> {
     groups: usize,
     outputs: usize,
     inputs_per_group: usize,
-    forward: OnceLock<Vec<Phase<S>>>,
-    backward: OnceLock<Vec<Phase<S>>>,
-}
-
-/// The output positions that see the filters alike: all of them, but for transposes of strided convolutions.
-#[derive(Debug)]
-pub(super) struct Phase<S> {
-    pub gather: Gather,
-    /// `[groups, pieces, blocks]` of left operands.
-    filters: Vec<S>,
+    forward: OnceLock<Layer<S>>,
+    backward: OnceLock<Layer<S>>,
 }
 
 impl<S: Scalar> CpuFilters<S> {
@@ -43,95 +35,156 @@ impl<S: Scalar> CpuFilters<S> {
         }
     }
 
-    fn outputs_per_group(&self) -> usize {
-        self.outputs / self.groups
+    pub(super) fn forward(&self) -> &Layer<S> {
+        let [inputs, outputs] = [self.inputs_per_group, self.outputs / self.groups];
+        self.forward.get_or_init(|| {
+            let kernel = |output: usize, input: usize| output * inputs + input;
+            let parts = Taps::forward(&self.window);
+            self.layer(&parts, [inputs, outputs], [self.window.strides, [1; 2]], kernel)
+        })
     }
 
-    pub(super) fn forward(&self) -> Layer<'_, S> {
-        let [inputs, outputs] = [self.inputs_per_group, self.outputs_per_group()];
-        let phases = self.forward.get_or_init(|| {
-            let at = |output: usize, input: usize| output * inputs + input;
-            vec![self.phase(Gather::forward(&self.window), [inputs, outputs], at)]
-        });
-        Layer { phases, groups: self.groups, inputs, outputs, block: Shape::new::<S>().height(outputs) }
+    pub(super) fn backward(&self) -> &Layer<S> {
+        let [outputs, inputs] = [self.inputs_per_group, self.outputs / self.groups];
+        self.backward.get_or_init(|| {
+            let kernel = |output: usize, input: usize| input * outputs + output;
+            let parts = Taps::backward(&self.window);
+            self.layer(&parts, [inputs, outputs], [[1; 2], self.window.strides], kernel)
+        })
     }
 
-    pub(super) fn backward(&self) -> Layer<'_, S> {
-        let [outputs, inputs] = [self.inputs_per_group, self.outputs_per_group()];
-        let phases = self.backward.get_or_init(|| {
-            let at = |output: usize, input: usize| input * outputs + output;
-            Gather::backward(&self.window)
-                .into_iter()
-                .map(|gather| self.phase(gather, [inputs, outputs], at))
-                .collect()
-        });
-        Layer { phases, groups: self.groups, inputs, outputs, block: Shape::new::<S>().height(outputs) }
-    }
-
-    /// Lays out the taps of a phase; `at(output, input)` is the number of their kernel within a group.
-    fn phase(
+    /// Lays out the taps of all parts; `kernel(output, input)` is the number of their kernel within a group.
+    ///
+    /// Parts that fit one tile together are one phase, with the taps of all and zeros where one has none: a transposed
+    /// convolution with strides of 2 to the 3 channels of an image is a tile of 12 rows rather than four of 3.
+    fn layer(
         &self,
-        gather: Gather,
+        parts: &[Taps],
         [inputs, outputs]: [usize; 2],
-        at: impl Fn(usize, usize) -> usize,
-    ) -> Phase<S> {
-        let height = Shape::new::<S>().height(outputs);
-        let [kernel_h, kernel_w] = self.window.kernel;
-        let taps = gather.taps();
-        let mut filters = vec![];
-        for group in 0..self.groups {
-            for piece in pieces(inputs, taps) {
-                for start in (0..outputs).step_by(height) {
-                    let base = filters.len();
-                    filters.resize(base + left_len(height, piece.len() * taps), S::zero());
-                    for (row, output) in (start..(start + height).min(outputs)).enumerate() {
-                        let mut k = 0;
-                        for input in piece.clone() {
-                            let kernel = group * inputs * outputs + at(output, input);
-                            for &(y, _) in &gather.y {
-                                for &(x, _) in &gather.x {
-                                    filters[base + left_at(height, row, k)] =
-                                        self.values[(kernel * kernel_h + y) * kernel_w + x];
-                                    k += 1;
-                                }
-                            }
+        [step, stride]: [[usize; 2]; 2],
+        kernel: impl Fn(usize, usize) -> usize,
+    ) -> Layer<S> {
+        let together = if parts.len() * outputs <= Shape::new::<S>().rows { parts.len() } else { 1 };
+        let mut phases: Vec<Phase<S>> = parts
+            .chunks(together)
+            .enumerate()
+            .map(|(i, parts)| Phase::new(i * together, parts, outputs))
+            .collect();
+        let taps = phases.iter().map(|phase| phase.taps()).max().unwrap_or(0);
+        let pieces: Vec<Range<usize>> = pieces(inputs, taps).collect();
+        let size = self.window.kernel[0] * self.window.kernel[1];
+        for (phase, parts) in phases.iter_mut().zip(parts.chunks(together)) {
+            for group in 0..self.groups {
+                for piece in &pieces {
+                    let kernels = |output: usize, input: usize| {
+                        let kernel = group * inputs * outputs + kernel(output, piece.start + input);
+                        &self.values[kernel * size..][..size]
+                    };
+                    phase.lay_out(parts, outputs, piece.len(), self.window.kernel[1], kernels);
+                }
+            }
+        }
+        Layer { phases, groups: self.groups, inputs, outputs, step, stride, pieces }
+    }
+}
+
+/// A convolution as a sum over taps, in either direction.
+#[derive(Debug)]
+pub(super) struct Layer<S> {
+    pub phases: Vec<Phase<S>>,
+    pub groups: usize,
+    /// Channels of a group.
+    pub inputs: usize,
+    pub outputs: usize,
+    /// Distances of what neighbouring positions see, and of where they are put.
+    pub step: [usize; 2],
+    pub stride: [usize; 2],
+    /// The input channels of a group, cut.
+    pub pieces: Vec<Range<usize>>,
+}
+
+/// Parts of the output that are computed together.
+#[derive(Debug)]
+pub(super) struct Phase<S> {
+    /// The number of the first part.
+    first: usize,
+    /// Rows of all its tiles, `[parts, outputs]`, and of one.
+    pub rows: usize,
+    pub block: usize,
+    /// Where it sees the input, along either axis.
+    pub taps: [Vec<isize>; 2],
+    /// `[groups, pieces, blocks]` of left operands.
+    filters: Vec<S>,
+    /// Where each group's pieces begin.
+    starts: Vec<usize>,
+}
+
+impl<S: Scalar> Phase<S> {
+    fn new(first: usize, parts: &[Taps], outputs: usize) -> Self {
+        let along = |axis: usize| {
+            let mut taps: Vec<isize> =
+                parts.iter().flat_map(|part| part.axes[axis].iter().map(|&(_, tap)| tap)).collect();
+            taps.sort_unstable();
+            taps.dedup();
+            taps
+        };
+        let rows = parts.len() * outputs;
+        let block = Shape::new::<S>().height(rows);
+        Self { first, rows, block, taps: [along(0), along(1)], filters: vec![], starts: vec![] }
+    }
+
+    /// Appends a piece of a group of `inputs` channels.
+    fn lay_out<'a>(
+        &mut self,
+        parts: &[Taps],
+        outputs: usize,
+        inputs: usize,
+        kernel_width: usize,
+        kernels: impl Fn(usize, usize) -> &'a [S],
+    ) {
+        let taps = self.taps();
+        let elements: Vec<Vec<Option<usize>>> = parts
+            .iter()
+            .map(|part| {
+                let element = |axis: usize, tap: isize| {
+                    part.axes[axis].iter().find(|&&(_, at)| at == tap).map(|&(element, _)| element)
+                };
+                let pairs = self.taps[0].iter().flat_map(|&y| self.taps[1].iter().map(move |&x| (y, x)));
+                pairs.map(|(y, x)| Some(element(0, y)? * kernel_width + element(1, x)?)).collect()
+            })
+            .collect();
+        self.starts.push(self.filters.len());
+        for start in (0..self.rows).step_by(self.block) {
+            let base = self.filters.len();
+            self.filters.resize(base + left_len(self.block, inputs * taps), S::zero());
+            for (row, number) in (start..(start + self.block).min(self.rows)).enumerate() {
+                for input in 0..inputs {
+                    let kernel = kernels(number % outputs, input);
+                    for (tap, element) in elements[number / outputs].iter().enumerate() {
+                        if let Some(element) = *element {
+                            self.filters[base + left_at(self.block, row, input * taps + tap)] =
+                                kernel[element];
                         }
                     }
                 }
             }
         }
-        Phase { gather, filters }
     }
-}
 
-/// A convolution as a sum over taps, in either direction.
-pub(super) struct Layer<'a, S> {
-    pub phases: &'a [Phase<S>],
-    pub groups: usize,
-    /// Channels of a group.
-    pub inputs: usize,
-    pub outputs: usize,
-    /// Rows of a tile.
-    pub block: usize,
-}
+    /// Elements of a window.
+    pub(super) fn taps(&self) -> usize {
+        self.taps[0].len() * self.taps[1].len()
+    }
 
-impl<S: Scalar> Layer<'_, S> {
-    /// The left operand of a tile.
-    pub(super) fn filters<'a>(
-        &self,
-        phase: &'a Phase<S>,
-        group: usize,
-        piece: &Range<usize>,
-        block: usize,
-    ) -> &'a [S] {
-        let taps = phase.gather.taps();
-        let blocks = self.outputs.div_ceil(self.block);
-        let piece_len = |channels: usize| blocks * left_len(self.block, channels * taps);
-        let all = pieces(self.inputs, taps);
-        let full = all.clone().next().map_or(0, |piece| piece.len());
-        let number = piece.start.checked_div(full).unwrap_or(0);
-        let group_len: usize = all.map(|piece| piece_len(piece.len())).sum();
-        let length = left_len(self.block, piece.len() * taps);
-        &phase.filters[group * group_len + number * piece_len(full) + block * length..][..length]
+    /// The left operand of a tile: a block of rows of a group and of a piece, given by its number and its depth.
+    pub(super) fn filters(&self, [group, pieces, piece]: [usize; 3], depth: usize, block: usize) -> &[S] {
+        let length = left_len(self.block, depth);
+        &self.filters[self.starts[group * pieces + piece] + block * length..][..length]
+    }
+
+    /// The row that computes a channel of a part, if the part is its own.
+    pub(super) fn row(&self, part: usize, channel: usize, outputs: usize) -> Option<usize> {
+        let part = part.checked_sub(self.first).filter(|part| part * outputs < self.rows)?;
+        Some(part * outputs + channel)
     }
 }

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use crate::Scalar;
 use crate::engine::kernels::Epilogue;
 
+use super::copy::copy;
 use super::epilogue::{Finish, add};
-use super::gather::copy;
 use super::pool;
 use super::tile::{Aligned, CHUNK, Order, Shape, left_len, multiply, pieces};
 use super::wide::wide;
@@ -239,7 +239,15 @@ fn run<S: Scalar>(
                 let last = (piece.end == matrix.k).then_some(finish);
                 for panel in group.clone() {
                     let columns = [(panel - task.panels.start) * width, panel * width];
-                    multiply(matrix.shape, tile.len(), packed, matrix.panel(&piece, panel), order, out);
+                    multiply(
+                        matrix.shape,
+                        tile.len(),
+                        packed,
+                        matrix.panel(&piece, panel),
+                        order,
+                        false,
+                        out,
+                    );
                     wide(
                         arch,
                         #[inline(always)]

@@ -5,10 +5,10 @@
 mod activation;
 mod arithmetic;
 mod convolution;
+mod copy;
 mod envelope;
 mod epilogue;
 mod filters;
-mod gather;
 mod layout;
 mod matmul;
 mod multiply;
@@ -21,6 +21,7 @@ mod secant;
 mod select;
 mod softmax;
 mod stage;
+mod taps;
 mod tile;
 mod wide;
 

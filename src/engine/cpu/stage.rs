@@ -1,31 +1,47 @@
-//! Padded copies of a few rows of an image, from which a convolution's tiles load directly.
+//! Padded copies of rows of images, which a convolution's tiles read.
 //!
 //! Positions are counted along the padded rows, so the elements that neighbouring positions see through one tap are
-//! neighbours, and nothing is copied tap by tap. The positions in the padding are computed for nothing: a tenth at
-//! rows of 28, a quarter at rows of 7. That is less than gathering costs as long as the columns gathered are used
-//! for few outputs.
+//! neighbours, and a tile loads them as they lie. Positions in the padding are then computed for nothing: a tenth at
+//! rows of 28, more than half at images of 7 x 7. Where that costs more, panels without them are gathered tap by tap
+//! (see [`Stage::gathers`]); in a padded copy the elements of a row of a panel lie alike for every tap.
 
 use std::ops::Range;
 
 use crate::Scalar;
 
-use super::gather::{Grid, Image, Run, blank, copy, every_second};
+use super::copy::{by_length, every_second, gated_line, line};
+use super::filters::{Layer, Phase};
 
 /// Elements of a stage at most, if it has several rows: with vectors of 64 bytes half of L2 (a quarter on machines
 /// with 512 KiB are still the rows that a tile is working on).
 const ELEMENTS: usize = 1 << 16;
 
-/// A tap along one axis: which of the interleaved residues it sees, and how far along.
-#[derive(Clone, Copy)]
-struct Tap {
-    residue: usize,
-    shift: usize,
+/// Elements that are gathered with one load and one store. What they hold beyond a run is overwritten by the next.
+const COPY: usize = 16;
+
+/// Elements behind a stage and behind a panel that copies may read and write.
+pub(super) const SLACK: usize = COPY;
+
+/// Cycles that one copy takes, in multiply-adds of a tile's row (14 rows of 2 vectors take 14 cycles): measured
+/// on layers of 28 x 28 with 128 channels, where gathering and computing the padding took the same.
+const COPY_COST: f64 = 3.0;
+
+/// The input of a convolution.
+pub(super) struct Image<'a, S> {
+    /// `[N * r, channels, height, width]`
+    pub values: &'a [S],
+    /// `[N, channels, height, width]`
+    pub gate: Option<&'a [S]>,
+    /// `r`
+    pub repeats: usize,
+    pub channels: usize,
+    pub size: [usize; 2],
 }
 
-/// Both taps along an axis and what they span.
+/// All taps along one axis and what they span.
 struct Axis {
-    taps: Vec<Tap>,
-    /// The residues that are seen, of the step.
+    step: isize,
+    /// The residues that are seen, of the step: their elements lie apart.
     residues: Vec<usize>,
     /// The least shift, and the largest less the least.
     least: isize,
@@ -33,147 +49,297 @@ struct Axis {
 }
 
 impl Axis {
-    fn new(taps: &[(usize, isize)], step: usize) -> Self {
+    fn new(taps: impl Iterator<Item = isize> + Clone, step: usize) -> Self {
         let step = step as isize;
-        let shifts = || taps.iter().map(|&(_, tap)| tap.div_euclid(step));
-        let least = shifts().min().unwrap_or(0);
-        let span = (shifts().max().unwrap_or(0) - least) as usize;
-        let mut residues: Vec<usize> = taps.iter().map(|&(_, tap)| tap.rem_euclid(step) as usize).collect();
+        let shifts = taps.clone().map(|tap| tap.div_euclid(step));
+        let least = shifts.clone().min().unwrap_or(0);
+        let span = (shifts.max().unwrap_or(0) - least) as usize;
+        let mut residues: Vec<usize> = taps.map(|tap| tap.rem_euclid(step) as usize).collect();
         residues.sort_unstable();
         residues.dedup();
-        let taps = taps
-            .iter()
-            .map(|&(_, tap)| Tap {
-                residue: residues.partition_point(|&r| r < tap.rem_euclid(step) as usize),
-                shift: (tap.div_euclid(step) - least) as usize,
-            })
-            .collect();
-        Self { taps, residues, least, span }
+        Self { step, residues, least, span }
+    }
+
+    /// Which of the residues a tap sees, and how far along.
+    fn place(&self, tap: isize) -> [usize; 2] {
+        let residue = self.residues.partition_point(|&r| r < tap.rem_euclid(self.step) as usize);
+        [residue, (tap.div_euclid(self.step) - self.least) as usize]
+    }
+
+    /// Of `count` staged elements from position `first` of the grid on, those that see one of `length`, and the
+    /// first one that they see.
+    fn seen(&self, first: usize, count: usize, residue: usize, length: usize) -> (Range<usize>, usize) {
+        let start = (first as isize + self.least) * self.step + residue as isize;
+        let before = |limit: isize| ((limit - start).max(0) as usize).div_ceil(self.step as usize).min(count);
+        let high = before(length as isize);
+        let low = before(0).min(high);
+        (low..high, (start + low as isize * self.step).max(0) as usize)
     }
 }
 
-/// How rows of a grid are staged.
-pub(super) struct Stage<'a> {
-    grid: &'a Grid<'a>,
+/// How images are staged.
+pub(super) struct Stage {
     y: Axis,
     x: Axis,
+    /// Positions in a row of the grid, and what they span.
+    columns: usize,
     width: usize,
+    /// Whether rows follow each other without a gap, here and in the output.
+    dense: bool,
 }
 
-impl<'a> Stage<'a> {
-    pub(super) fn new(grid: &'a Grid<'a>) -> Self {
-        let y = Axis::new(&grid.gather.y, grid.gather.step[0]);
-        let x = Axis::new(&grid.gather.x, grid.gather.step[1]);
-        let width = grid.size[1] + x.span;
-        Self { grid, y, x, width }
+/// Neighbouring columns of a panel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub column: usize,
+    pub length: usize,
+    /// The sample within the task.
+    pub sample: usize,
+    /// The position on the grid, within the task.
+    pub y: usize,
+    pub x: usize,
+    /// Where it lies in the stage.
+    from: usize,
+}
+
+/// Rows of the grid of one sample.
+#[derive(Debug, Clone)]
+struct Segment {
+    sample: usize,
+    rows: Range<usize>,
+    /// Its first line in the stage.
+    line: usize,
+}
+
+/// Some positions of a task, in order: `[samples, rows, columns]`.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    segments: Vec<Segment>,
+    /// Lines of a staged channel.
+    lines: usize,
+    /// The panels that positions are computed in.
+    pub panels: Vec<Vec<Run>>,
+}
+
+impl Stage {
+    /// For `columns` positions in a row of the grid.
+    pub(super) fn new<S: Scalar>(layer: &Layer<S>, columns: usize) -> Self {
+        let taps = |axis: usize| layer.phases.iter().flat_map(move |phase| phase.taps[axis].iter().copied());
+        let y = Axis::new(taps(0), layer.step[0]);
+        let x = Axis::new(taps(1), layer.step[1]);
+        let dense = x.span == 0 && layer.stride == [1; 2];
+        let width = columns + x.span;
+        Self { y, x, columns, width, dense }
     }
 
-    /// How many rows of the grid are staged at once for so many channels.
-    pub(super) fn rows(&self, channels: usize) -> usize {
-        let row = (channels * self.y.residues.len() * self.x.residues.len() * self.width).max(1);
-        let rows = self.grid.size[0];
-        let most = (ELEMENTS / row).saturating_sub(self.y.span).max(1);
-        rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+    /// How many of so many rows of so many samples are staged at once for so many channels, if tiles read the stage.
+    pub(super) fn rows(&self, rows: usize, samples: usize, channels: usize) -> usize {
+        let line = (channels * self.y.residues.len() * self.x.residues.len() * self.width).max(1);
+        let lines = ELEMENTS / line;
+        let whole = (lines / (rows + self.y.span)).min(samples);
+        if whole > 0 {
+            return rows * samples.div_ceil(samples.div_ceil(whole));
+        }
+        let most = lines.saturating_sub(self.y.span).max(1);
+        rows.div_ceil(rows.div_ceil(most)).max(1)
     }
 
-    fn plane(&self, rows: usize) -> usize {
-        (rows + self.y.span) * self.width
+    /// Whether gathering panels costs less than computing padding, where so many rows of the grid of each sample are
+    /// staged, `staged` at once.
+    pub(super) fn gathers(&self, rows: usize, staged: usize, outputs: usize, width: usize) -> bool {
+        let lines = if staged > rows { (rows + self.y.span) as f64 / rows as f64 } else { 1.0 };
+        let waste = lines * self.width as f64 / self.columns as f64 - 1.0;
+        let copies = width as f64 / self.columns.min(COPY) as f64 + 1.0;
+        outputs as f64 * waste > COPY_COST * copies
     }
 
-    /// Elements of a stage of so many rows and channels.
-    pub(super) fn len(&self, channels: usize, rows: usize) -> usize {
-        channels * self.y.residues.len() * self.x.residues.len() * self.plane(rows)
+    /// Cuts some positions into runs of panels, with padding or without.
+    pub(super) fn cut(
+        &self,
+        positions: Range<usize>,
+        rows: usize,
+        width: usize,
+        gathered: bool,
+        block: &mut Block,
+    ) {
+        let Block { segments, lines, panels } = block;
+        segments.clear();
+        panels.iter_mut().for_each(Vec::clear);
+        *lines = 0;
+        let mut number = 0;
+        let mut put = |mut run: Run| {
+            while run.length > 0 {
+                let (panel, column) = (run.column / width, run.column % width);
+                if panels.len() <= panel {
+                    panels.resize_with(panel + 1, Vec::new);
+                }
+                number = panel + 1;
+                let length = run.length.min(width - column);
+                panels[panel].push(Run { column, length, ..run });
+                run = Run {
+                    column: run.column + length,
+                    length: run.length - length,
+                    x: run.x + length,
+                    from: run.from + length,
+                    ..run
+                };
+            }
+        };
+        let per_sample = rows * self.columns;
+        let mut start = positions.start;
+        while start < positions.end {
+            let sample = start / per_sample;
+            let end = positions.end.min((sample + 1) * per_sample);
+            let [first, last] = [start, end - 1].map(|position| position % per_sample / self.columns);
+            let segment = Segment { sample, rows: first..last + 1, line: *lines };
+            *lines += segment.rows.len() + self.y.span;
+            let together = if self.dense { segment.rows.len() } else { 1 };
+            for y in segment.rows.clone().step_by(together) {
+                let row = sample * per_sample + y * self.columns;
+                let (from, to) = (start.max(row), end.min(row + together * self.columns));
+                let x = from - row;
+                let staged = (segment.line + y - first) * self.width + x;
+                let column = if gathered { from - positions.start } else { staged };
+                put(Run { column, length: to - from, sample, y, x, from: staged });
+            }
+            segments.push(segment);
+            start = end;
+        }
+        panels.truncate(number);
     }
 
-    /// Where each tap of each channel begins in a stage of so many rows.
-    pub(super) fn offsets(&self, channels: usize, rows: usize, offsets: &mut Vec<u32>) {
+    fn plane(&self, block: &Block) -> usize {
+        block.lines * self.width
+    }
+
+    /// Elements of a stage of so many channels.
+    pub(super) fn len(&self, block: &Block, channels: usize) -> usize {
+        channels * self.y.residues.len() * self.x.residues.len() * self.plane(block)
+    }
+
+    /// Where each tap of each channel begins in a stage.
+    pub(super) fn offsets<S>(
+        &self,
+        block: &Block,
+        phase: &Phase<S>,
+        channels: usize,
+        offsets: &mut Vec<u32>,
+    ) {
         offsets.clear();
-        let (residues_y, residues_x) = (self.y.residues.len(), self.x.residues.len());
+        let plane = self.plane(block);
+        let residues = [self.y.residues.len(), self.x.residues.len()];
         for c in 0..channels {
-            for y in &self.y.taps {
-                for x in &self.x.taps {
-                    let plane = (c * residues_y + y.residue) * residues_x + x.residue;
-                    offsets.push((plane * self.plane(rows) + y.shift * self.width + x.shift) as u32);
+            for &y in &phase.taps[0] {
+                let [residue, shift] = self.y.place(y);
+                let (start, line) = ((c * residues[0] + residue) * residues[1], shift * self.width);
+                for &x in &phase.taps[1] {
+                    let [residue, shift] = self.x.place(x);
+                    offsets.push(((start + residue) * plane + line + shift) as u32);
                 }
             }
         }
     }
 
-    /// The positions of so many rows from `first` on, as runs of panels.
-    pub(super) fn runs(&self, sample: usize, rows: Range<usize>, width: usize, panels: &mut Vec<Vec<Run>>) {
-        let columns = self.grid.size[1];
-        let end = (rows.len() * self.width).saturating_sub(self.x.span);
-        panels.resize_with(end.div_ceil(width), Vec::new);
-        for (i, runs) in panels.iter_mut().enumerate() {
-            runs.clear();
-            let (mut q, end) = (i * width, ((i + 1) * width).min(end));
-            while q < end {
-                let (row, x) = (q / self.width, q % self.width);
-                if x < columns {
-                    let length = (columns - x).min(end - q);
-                    runs.push(self.grid.run(q - i * width, length, sample, [rows.start + row, x]));
-                }
-                q += self.width - x;
-            }
-        }
-    }
-
-    /// Copies rows of some channels of a sample, multiplied by the gate.
+    /// Copies what the positions of a block see of some channels, multiplied by the gate. Samples are counted from
+    /// `sample` on and rows of the grid from `row` on.
     #[inline(always)]
     pub(super) fn fill<S: Scalar>(
         &self,
+        block: &Block,
         image: &Image<'_, S>,
-        sample: usize,
+        [sample, row]: [usize; 2],
         channels: Range<usize>,
-        rows: &Range<usize>,
         stage: &mut [S],
     ) {
-        let [height, row_len] = self.grid.input;
-        let step = self.grid.gather.step;
-        let mut lines = stage.chunks_exact_mut(self.width);
+        let [height, width] = image.size;
+        let mut planes = stage.chunks_exact_mut(self.plane(block).max(1));
         for channel in channels {
-            let at = |sample: usize| (sample * image.channels + channel) * height * row_len;
-            let plane = &image.values[at(sample)..][..height * row_len];
-            let gate = image.gate.map(|gate| &gate[at(sample / image.repeats)..][..height * row_len]);
             for &residue_y in &self.y.residues {
                 for &residue_x in &self.x.residues {
-                    // Columns `low..high` see the image.
-                    let start = self.x.least * step[1] as isize + residue_x as isize;
-                    let before =
-                        |limit: isize| ((limit - start).max(0) as usize).div_ceil(step[1]).min(self.width);
-                    let high = before(row_len as isize);
-                    let low = before(0).min(high);
-                    let from = (start + (low * step[1]) as isize).max(0) as usize;
-                    for j in 0..rows.len() + self.y.span {
-                        let Some(line) = lines.next() else { return };
-                        let y = (self.grid.first + rows.start + j) as isize + self.y.least;
-                        let y = y * step[0] as isize + residue_y as isize;
-                        if !(0..height as isize).contains(&y) || low == high {
-                            blank(line);
+                    let Some(plane) = planes.next() else { return };
+                    let (columns, x) = self.x.seen(0, self.width, residue_x, width);
+                    if self.y.span > 0 || columns.len() < self.width {
+                        plane.fill(S::zero());
+                    }
+                    for segment in &block.segments {
+                        let lines = segment.rows.len() + self.y.span;
+                        let (rows, y) = self.y.seen(row + segment.rows.start, lines, residue_y, height);
+                        let sample = sample + segment.sample;
+                        let at =
+                            |sample: usize| ((sample * image.channels + channel) * height + y) * width + x;
+                        let lines = Lines {
+                            to: (segment.line + rows.start) * self.width + columns.start,
+                            to_step: self.width,
+                            from_step: self.y.step as usize * width,
+                            length: columns.len(),
+                            count: if columns.is_empty() { 0 } else { rows.len() },
+                        };
+                        if lines.count == 0 {
                             continue;
                         }
-                        let at = y as usize * row_len + from;
-                        blank(&mut line[..low]);
-                        blank(&mut line[high..]);
-                        let line = &mut line[low..high];
-                        match step[1] {
-                            1 => copy(line, &plane[at..][..high - low]),
-                            2 => every_second(line, &plane[at..]),
-                            step => {
-                                let x = plane[at..].iter().step_by(step);
-                                line.iter_mut().zip(x).for_each(|(to, &x)| *to = x);
-                            }
-                        }
-                        if let Some(gate) = gate {
-                            let gate = &gate[at..];
-                            if step[1] == 1 {
-                                line.iter_mut().zip(gate).for_each(|(to, &gate)| *to *= gate);
-                            } else {
-                                let gate = gate.iter().step_by(step[1]);
-                                line.iter_mut().zip(gate).for_each(|(to, &gate)| *to *= gate);
-                            }
-                        }
+                        let from = &image.values[at(sample)..];
+                        let gate = image.gate.map(|gate| &gate[at(sample / image.repeats)..]);
+                        lines.copy(plane, from, gate, self.x.step as usize);
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Lines of an image and where they are put.
+struct Lines {
+    to: usize,
+    to_step: usize,
+    from_step: usize,
+    length: usize,
+    count: usize,
+}
+
+impl Lines {
+    #[inline(always)]
+    fn copy<S: Scalar>(&self, to: &mut [S], from: &[S], gate: Option<&[S]>, step: usize) {
+        let &Self { to: start, to_step, from_step, length, count } = self;
+        let to = &mut to[start..];
+        match (step, gate) {
+            (1, None) if to_step == length && from_step == length => {
+                by_length!(length * count, N => line::<N, S>(&mut to[..length * count], from));
+            }
+            (1, None) => by_length!(length, N => for i in 0..count {
+                line::<N, S>(&mut to[i * to_step..][..length], &from[i * from_step..]);
+            }),
+            (1, Some(gate)) => by_length!(length, N => for i in 0..count {
+                let at = i * from_step;
+                gated_line::<N, S>(&mut to[i * to_step..][..length], &from[at..], &gate[at..]);
+            }),
+            _ => {
+                for i in 0..count {
+                    let (to, from) = (&mut to[i * to_step..][..length], &from[i * from_step..]);
+                    match step {
+                        2 => every_second(to, from),
+                        _ => to.iter_mut().zip(from.iter().step_by(step)).for_each(|(to, &x)| *to = x),
+                    }
+                    if let Some(gate) = gate {
+                        let gate = gate[i * from_step..].iter().step_by(step);
+                        to.iter_mut().zip(gate).for_each(|(to, &gate)| *to *= gate);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Gathers a panel `[taps, width]`; stage and panel have [`SLACK`] elements more.
+#[inline(always)]
+pub(super) fn gather<S: Scalar>(stage: &[S], offsets: &[u32], runs: &[Run], width: usize, panel: &mut [S]) {
+    for (k, &offset) in offsets.iter().enumerate() {
+        let (to, from) = (&mut panel[k * width..], &stage[offset as usize..]);
+        for run in runs {
+            for part in (0..run.length).step_by(COPY) {
+                let to = to[run.column + part..].first_chunk_mut::<COPY>();
+                let from = from[run.from + part..].first_chunk::<COPY>();
+                if let (Some(to), Some(from)) = (to, from) {
+                    *to = *from;
                 }
             }
         }

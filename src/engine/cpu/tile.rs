@@ -132,22 +132,23 @@ pub(super) enum Order<'a> {
     Offsets(&'a [u32]),
 }
 
-/// `out [rows, width] = left [rows, depth] @ right [depth, width]`.
+/// `out [rows, width] = left [rows, depth] @ right [depth, width]`, or adds that to it.
 pub(super) fn multiply<S: Scalar>(
     shape: Shape,
     rows: usize,
     left: &[S],
     right: &[S],
     order: Order<'_>,
+    add: bool,
     out: &mut [S],
 ) {
     use bytemuck::{cast_slice, cast_slice_mut};
     if TypeId::of::<S>() == TypeId::of::<f32>() {
         let (left, right, out) = (cast_slice(left), cast_slice(right), cast_slice_mut(out));
-        shape.arch.dispatch(Product::<f32> { rows, left, right, order, out });
+        shape.arch.dispatch(Product::<f32> { rows, left, right, order, add, out });
     } else {
         let (left, right, out) = (cast_slice(left), cast_slice(right), cast_slice_mut(out));
-        shape.arch.dispatch(Product::<f64> { rows, left, right, order, out });
+        shape.arch.dispatch(Product::<f64> { rows, left, right, order, add, out });
     }
 }
 
@@ -162,13 +163,14 @@ pub(super) trait Element: Copy + Default + 'static {
         b: Self::Vector<V>,
         c: Self::Vector<V>,
     ) -> Self::Vector<V>;
+    fn add<V: Simd>(simd: V, a: Self::Vector<V>, b: Self::Vector<V>) -> Self::Vector<V>;
     /// Whole vectors of a slice.
     fn vectors<V: Simd>(values: &[Self]) -> &[Self::Vector<V>];
     fn vectors_mut<V: Simd>(values: &mut [Self]) -> &mut [Self::Vector<V>];
 }
 
 macro_rules! element {
-    ($scalar:ty, $vector:ident, $splat:ident, $multiply_add:ident, $vectors:ident, $vectors_mut:ident) => {
+    ($scalar:ty, $vector:ident, $splat:ident, $multiply_add:ident, $add:ident, $vectors:ident, $vectors_mut:ident) => {
         impl Element for $scalar {
             type Vector<V: Simd> = V::$vector;
             #[inline(always)]
@@ -178,6 +180,10 @@ macro_rules! element {
             #[inline(always)]
             fn multiply_add<V: Simd>(simd: V, a: V::$vector, b: V::$vector, c: V::$vector) -> V::$vector {
                 simd.$multiply_add(a, b, c)
+            }
+            #[inline(always)]
+            fn add<V: Simd>(simd: V, a: V::$vector, b: V::$vector) -> V::$vector {
+                simd.$add(a, b)
             }
             #[inline(always)]
             fn vectors<V: Simd>(values: &[Self]) -> &[V::$vector] {
@@ -191,14 +197,15 @@ macro_rules! element {
     };
 }
 
-element!(f32, f32s, splat_f32s, mul_add_e_f32s, as_simd_f32s, as_mut_simd_f32s);
-element!(f64, f64s, splat_f64s, mul_add_e_f64s, as_simd_f64s, as_mut_simd_f64s);
+element!(f32, f32s, splat_f32s, mul_add_e_f32s, add_f32s, as_simd_f32s, as_mut_simd_f32s);
+element!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s, as_simd_f64s, as_mut_simd_f64s);
 
 struct Product<'a, T> {
     rows: usize,
     left: &'a [T],
     right: &'a [T],
     order: Order<'a>,
+    add: bool,
     out: &'a mut [T],
 }
 
@@ -279,8 +286,16 @@ impl<T: Element> Product<'_, T> {
             }
         }
         let (out, _) = T::vectors_mut::<V>(self.out).as_chunks_mut::<VECTORS>();
-        for (out, sums) in out.iter_mut().zip(sums) {
-            *out = sums;
+        if self.add {
+            for (out, sums) in out.iter_mut().zip(sums) {
+                for v in 0..VECTORS {
+                    out[v] = T::add(simd, out[v], sums[v]);
+                }
+            }
+        } else {
+            for (out, sums) in out.iter_mut().zip(sums) {
+                *out = sums;
+            }
         }
     }
 }
@@ -328,13 +343,14 @@ mod tests {
                     let mut out = vec![S::one(); rows * width];
                     let right =
                         if matches!(order, Order::Offsets(_)) { &right[..] } else { &right[..depth * width] };
-                    multiply(shape, rows, &left, right, order, &mut out);
+                    multiply(shape, rows, &left, right, order, false, &mut out);
+                    multiply(shape, rows, &left, right, order, true, &mut out);
                     for (i, &out) in out.iter().enumerate() {
                         let (row, column) = (i / width, i % width);
                         let terms = starts.iter().enumerate().filter_map(|(k, start)| {
                             start.map(|start| value(row, k) * right[start + column])
                         });
-                        assert_eq!(out, terms.sum::<S>(), "{rows} rows, {order:?}");
+                        assert_eq!(out, S::of(2.0) * terms.sum::<S>(), "{rows} rows, {order:?}");
                     }
                 }
             }
