@@ -72,6 +72,17 @@ pub enum Error {
         node: String,
     },
 
+    /// The smallest possible piece is a tensor larger than the device binds at once.
+    #[error("{what} needs a tensor of {}, the device takes {} at most: use --device cpu", size(*needed), size(*largest))]
+    Tensor {
+        /// What was being planned.
+        what: String,
+        /// Bytes of the tensor.
+        needed: u64,
+        /// Bytes that the device takes.
+        largest: u64,
+    },
+
     /// The memory budget is too small for the smallest possible chunk.
     #[error("{what} needs at least {} of memory, the budget is {}: raise --memory", size(*needed), size(*budget))]
     Memory {

@@ -82,6 +82,7 @@ impl Passes<'_> {
                     None => drop(program.forward(&x)?),
                 }
             }
+            program.engine().synchronize()?;
             if repeat > 0 {
                 seconds.push(start.elapsed().as_secs_f64());
             }

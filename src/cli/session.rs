@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::data::{Dataset, Normalization, ReadOptions};
 use crate::engine::cpu::keep_at_most;
-use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, SplineEngine};
+use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, Gpu, SplineEngine, device};
 use crate::network::onnx::{self, LoadOptions};
 use crate::network::{Constant, Network, Program};
 use crate::spline::{self, JetSource, Label};
@@ -62,17 +62,29 @@ impl Session {
 
     /// Refuses a device that is not there, before anything is written.
     pub(super) fn check_device(&self) -> Result<()> {
-        self.device.require_cpu()
+        self.adapter().map(drop)
     }
 
-    /// Runs a job in the precision asked for, or else in `default` (`"f32"` or `"f64"`).
+    /// The number of the adapter to compute on, `None` for the CPU.
+    fn adapter(&self) -> Result<Option<usize>> {
+        match self.device {
+            DeviceChoice::Cpu => Ok(None),
+            choice => choice.resolve(&device::adapters()),
+        }
+    }
+
+    /// Runs a job in the precision asked for, or else in `default` (`"f32"` or `"f64"`). Graphics devices compute in
+    /// f32; `auto` takes the CPU for f64.
     pub(super) fn on_engine<J: Job>(&self, default: &str, job: J) -> Result<J::Output> {
-        self.check_device()?;
-        match self.precision {
-            Some(Precision::F64) => job.run(Cpu::<f64>::new()),
-            Some(Precision::F32) => job.run(Cpu::<f32>::new()),
-            None if default == "f64" => job.run(Cpu::<f64>::new()),
-            None => job.run(Cpu::<f32>::new()),
+        let double = self.precision.map_or(default == "f64", |precision| precision == Precision::F64);
+        match (self.adapter()?, double) {
+            (Some(_), true) if self.device != DeviceChoice::Auto => Err(Error::Argument(format!(
+                "--device {}: graphics devices compute in f32; use --precision f32, or --device cpu for f64",
+                self.device
+            ))),
+            (Some(number), false) => job.run(Gpu::open(number, self.context.memory())?),
+            (_, true) => job.run(Cpu::<f64>::new()),
+            (None, false) => job.run(Cpu::<f32>::new()),
         }
     }
 

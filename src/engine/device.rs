@@ -45,17 +45,41 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Settles on the CPU, the only engine of this version.
+    /// The number of the adapter to compute on, `None` for the CPU. `auto` takes a real GPU where there is one, and
+    /// never a software adapter; `gpu` takes the best adapter there is, a software one where there is no other.
     ///
     /// # Errors
-    /// [`Error::Device`] where a graphics adapter was asked for: nothing falls back silently.
-    pub fn require_cpu(self) -> Result<()> {
+    /// [`Error::Device`] where a graphics adapter was asked for and is not there: nothing falls back silently.
+    pub fn resolve(self, adapters: &[Adapter]) -> Result<Option<usize>> {
+        let best = |software: bool| {
+            adapters
+                .iter()
+                .filter(|a| software || !a.software)
+                .min_by_key(|a| (a.rank(), a.number))
+                .map(|a| a.number)
+        };
         match self {
-            Self::Auto | Self::Cpu => Ok(()),
-            Self::Gpu(_) => Err(Error::Device(format!(
-                "--device {self}: this version computes on the CPU only; use --device cpu or auto"
+            Self::Cpu => Ok(None),
+            Self::Auto => Ok(best(false)),
+            Self::Gpu(None) => best(true).map(Some).ok_or_else(|| {
+                Error::Device(
+                    "--device gpu: no graphics adapter was found; use --device cpu or auto".to_owned(),
+                )
+            }),
+            Self::Gpu(Some(number)) if number < adapters.len() => Ok(Some(number)),
+            Self::Gpu(Some(_)) => Err(Error::Device(format!(
+                "--device {self}: there are {} graphics adapters; `fenchel devices` lists them",
+                adapters.len()
             ))),
         }
+    }
+}
+
+impl Adapter {
+    /// The smaller, the better.
+    fn rank(&self) -> usize {
+        let kinds = ["discrete", "integrated", "virtual", "other", "software"];
+        kinds.iter().position(|kind| *kind == self.kind).unwrap_or(kinds.len())
     }
 }
 
@@ -78,17 +102,36 @@ pub struct Adapter {
     pub largest_binding: u64,
     /// The largest buffer in bytes.
     pub largest_buffer: u64,
-    /// Those of subgroups, f16 and timestamps that it offers.
+    /// Workgroups in one dimension of a dispatch.
+    pub workgroups: u32,
+    /// Bytes of memory that a workgroup shares.
+    pub workgroup_memory: u32,
+    /// Those of subgroups, f16, timestamps and immediates that it offers.
     pub features: Vec<String>,
 }
 
 /// Every graphics adapter that a driver offers, in the drivers' order.
 pub fn adapters() -> Vec<Adapter> {
+    enumerate().iter().enumerate().map(|(number, adapter)| describe(number, adapter)).collect()
+}
+
+fn enumerate() -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::PRIMARY;
     let instance = wgpu::Instance::new(descriptor);
-    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
-    found.iter().enumerate().map(|(number, adapter)| describe(number, adapter)).collect()
+    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY))
+}
+
+/// The adapter with this number, and what it says of itself.
+///
+/// # Errors
+/// [`Error::Device`] where there is none.
+pub(super) fn adapter(number: usize) -> Result<(wgpu::Adapter, Adapter)> {
+    let found = enumerate().into_iter().nth(number);
+    let missing = || Error::Device(format!("there is no graphics adapter {number}"));
+    let adapter = found.ok_or_else(missing)?;
+    let described = describe(number, &adapter);
+    Ok((adapter, described))
 }
 
 fn describe(number: usize, adapter: &wgpu::Adapter) -> Adapter {
@@ -105,6 +148,7 @@ fn describe(number: usize, adapter: &wgpu::Adapter) -> Adapter {
         (wgpu::Features::SUBGROUP, "subgroups"),
         (wgpu::Features::SHADER_F16, "f16"),
         (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
+        (wgpu::Features::IMMEDIATES, "immediates"),
     ];
     Adapter {
         number,
@@ -115,6 +159,8 @@ fn describe(number: usize, adapter: &wgpu::Adapter) -> Adapter {
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
         largest_binding: limits.max_storage_buffer_binding_size,
         largest_buffer: limits.max_buffer_size,
+        workgroups: limits.max_compute_workgroups_per_dimension,
+        workgroup_memory: limits.max_compute_workgroup_storage_size,
         features: named
             .iter()
             .filter(|(f, _)| features.contains(*f))
@@ -137,9 +183,41 @@ mod tests {
         }
     }
 
+    fn adapter(number: usize, kind: &str) -> Adapter {
+        Adapter {
+            number,
+            name: String::new(),
+            backend: String::new(),
+            kind: kind.to_owned(),
+            software: kind == "software",
+            driver: String::new(),
+            largest_binding: 0,
+            largest_buffer: 0,
+            workgroups: 0,
+            workgroup_memory: 0,
+            features: vec![],
+        }
+    }
+
     #[test]
-    fn nothing_falls_back_silently() {
-        assert!(DeviceChoice::Auto.require_cpu().is_ok());
-        assert!(DeviceChoice::Gpu(None).require_cpu().is_err());
+    fn choices_settle_on_the_best_adapter_and_never_fall_back_silently() {
+        let software = [adapter(0, "software")];
+        let all = [
+            adapter(0, "software"),
+            adapter(1, "integrated"),
+            adapter(2, "discrete"),
+            adapter(3, "discrete"),
+        ];
+        let settle = |choice: &str, adapters: &[Adapter]| {
+            choice.parse::<DeviceChoice>().expect("a choice").resolve(adapters).map_err(|e| e.to_string())
+        };
+        assert_eq!(settle("auto", &software), Ok(None));
+        assert_eq!(settle("auto", &all), Ok(Some(2)));
+        assert_eq!(settle("cpu", &all), Ok(None));
+        assert_eq!(settle("gpu", &software), Ok(Some(0)));
+        assert_eq!(settle("gpu", &all), Ok(Some(2)));
+        assert_eq!(settle("gpu:1", &all), Ok(Some(1)));
+        assert!(settle("gpu", &[]).expect_err("none").contains("no graphics adapter"));
+        assert!(settle("gpu:4", &all).expect_err("none").contains("gpu:4"));
     }
 }

@@ -141,6 +141,14 @@ impl<E: Engine> Engine for Dual<E> {
         self.0.parallelism()
     }
 
+    fn largest_tensor(&self) -> u64 {
+        self.0.largest_tensor()
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.0.synchronize()
+    }
+
     /// Constants: without a tangent.
     fn upload(&self, values: &[E::Scalar], shape: &[usize]) -> Result<DualTensor<E>> {
         self.join(self.0.upload(values, shape)?, None)

@@ -8,21 +8,25 @@
 //! meanings for free: [`Dual`] carries a derivative along a direction (a Jacobian computed on it comes with Hessian
 //! products), and [`Interval`] carries proved bounds (values and Jacobians computed on it hold over a whole box).
 //!
-//! Each kernel is one file under [`cpu`], and the file of the same name anywhere else is its twin.
+//! Each kernel is one file under [`cpu`]; the files of the same name under [`gpu`] and in `shaders/` are its twins.
 
+mod axes;
 pub mod context;
 pub mod cpu;
 pub mod device;
 mod dual;
+pub mod gpu;
 mod interval;
 pub mod kernels;
 pub mod plan;
+mod taps;
 pub mod tensor;
 
 pub use context::{Cancellation, Context, Progress, Silent};
 pub use cpu::Cpu;
 pub use device::{Adapter, DeviceChoice};
 pub use dual::{Dual, DualBuffer};
+pub use gpu::Gpu;
 pub use interval::{Interval, IntervalBuffer};
 pub use kernels::{Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window};
 pub use tensor::Tensor;
@@ -61,6 +65,16 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// How many rows of work run at once (threads here, workgroups elsewhere): the planner multiplies the
     /// scratch of one by it.
     fn parallelism(&self) -> usize;
+
+    /// Bytes of a tensor at most: plans make pieces so that none is larger.
+    fn largest_tensor(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Waits until everything that was asked for is done.
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Copies host values to the device.
     fn upload(&self, values: &[Self::Scalar], shape: &[usize]) -> Result<TensorOf<Self>>;
@@ -205,6 +219,11 @@ pub trait SplineEngine: Engine {
     type Envelope: Send;
     /// A secant curvature in the making.
     type Secant: Send;
+
+    /// Bytes that envelopes and secant curvatures take beside points, jets and results.
+    fn spline_scratch(&self) -> u64 {
+        0
+    }
 
     /// Begins envelopes at `points [N, D]` of a network with `outputs` values; `center [D]` is subtracted from
     /// points and anchors alike before anything is multiplied (design: expanded distances lose digits in

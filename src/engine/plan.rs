@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use crate::{Error, Result};
 
+use super::Engine;
+
 /// Equal chunks of `0..total`, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunks {
@@ -53,6 +55,18 @@ impl Chunks {
     }
 }
 
+/// How many items of so many elements one tensor of an engine holds.
+///
+/// # Errors
+/// [`Error::Tensor`] where it does not hold one; `what` names the job.
+pub fn at_once<E: Engine>(engine: &E, elements: usize, what: &str) -> Result<usize> {
+    let (needed, largest) = ((elements * size_of::<E::Scalar>()) as u64, engine.largest_tensor());
+    match usize::try_from(largest / needed.max(1)).unwrap_or(usize::MAX) {
+        0 => Err(Error::Tensor { what: what.to_owned(), needed, largest }),
+        most => Ok(most),
+    }
+}
+
 /// What envelopes of many points over many anchors take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EnvelopeDemand {
@@ -70,6 +84,10 @@ pub struct EnvelopeDemand {
     pub scratch: u64,
     /// Operations for one pair of point and anchor.
     pub flops_per_pair: u64,
+    /// Points in a chunk at most, so that no tensor is larger than the device takes.
+    pub most_points: usize,
+    /// Likewise jets.
+    pub most_jets: usize,
 }
 
 /// How points and anchors are streamed: for each chunk of points, all chunks of anchors.
@@ -118,17 +136,18 @@ impl EnvelopeDemand {
         let free = budget - self.scratch;
         let chunk = |count: usize, bytes: u64| bytes.saturating_mul(count as u64);
         let all_jets = chunk(self.anchors, self.bytes_per_jet);
-        let comfortable = chunk(self.points.min(POINTS), self.bytes_per_point)
-            + chunk(self.anchors.min(JETS), self.bytes_to_make_jet);
+        let (most_points, most_jets) = (self.most_points.max(1), self.most_jets.clamp(1, JETS));
+        let comfortable = chunk(self.points.min(most_points).min(POINTS), self.bytes_per_point)
+            + chunk(self.anchors.min(most_jets), self.bytes_to_make_jet);
         // How many of one side fit between two looks, given so many of the other.
         let patient = |others: usize| {
             let work = self.flops_per_pair.saturating_mul(others as u64).max(1);
             usize::try_from(PATIENCE / work).unwrap_or(usize::MAX).max(1)
         };
         if all_jets.saturating_add(comfortable) <= free {
-            let anchors = Chunks::new(self.anchors, JETS);
+            let anchors = Chunks::new(self.anchors, most_jets);
             return Ok(EnvelopePlan {
-                points: Chunks::new(self.points, POINTS.min(patient(anchors.size()))),
+                points: Chunks::new(self.points, POINTS.min(most_points).min(patient(anchors.size()))),
                 anchors,
                 keep_jets: true,
             });
@@ -136,9 +155,9 @@ impl EnvelopeDemand {
         // A quarter for the jets in flight, the rest for points: making jets again costs less the fewer
         // chunks of points there are.
         let for_jets = (free / 4).min(free - few_points).max(jet);
-        let anchors = Chunks::within(&what, self.anchors, jet, 0, for_jets, JETS)?;
+        let anchors = Chunks::within(&what, self.anchors, jet, 0, for_jets, most_jets)?;
         let for_points = free - chunk(anchors.size(), jet);
-        let points = Chunks::within(&what, self.points, self.bytes_per_point, 0, for_points, usize::MAX)?;
+        let points = Chunks::within(&what, self.points, self.bytes_per_point, 0, for_points, most_points)?;
         let anchors = Chunks::new(self.anchors, anchors.size().min(patient(points.size())));
         Ok(EnvelopePlan { points, anchors, keep_jets: false })
     }
@@ -174,10 +193,11 @@ mod tests {
             points in 1usize..200_000, anchors in 1usize..200_000,
             bytes_per_point in 1u64..1 << 20, bytes_per_jet in 1u64..1 << 24,
             bytes_to_make_jet in 0u64..1 << 24, scratch in 0u64..1 << 26, budget in 1u64..1 << 34,
-            flops_per_pair in 1u64..1 << 30,
+            flops_per_pair in 1u64..1 << 30, most_points in 1usize..100_000, most_jets in 1usize..5000,
         ) {
             let demand = EnvelopeDemand {
                 points, anchors, bytes_per_point, bytes_per_jet, bytes_to_make_jet, scratch, flops_per_pair,
+                most_points, most_jets,
             };
             let few = points.min(FEW_POINTS) as u64;
             let least = scratch + few * bytes_per_point + bytes_per_jet + bytes_to_make_jet;
@@ -190,6 +210,7 @@ mod tests {
                         + jets as u64 * bytes_per_jet
                         + plan.anchors.size() as u64 * bytes_to_make_jet;
                     prop_assert!(held <= budget, "{plan:?} holds {held} of {budget}");
+                    prop_assert!(plan.points.size() <= most_points && plan.anchors.size() <= most_jets);
                     let (p, a) = (plan.points.size() as u64, plan.anchors.size() as u64);
                     let work = p * a * flops_per_pair;
                     prop_assert!(work <= PATIENCE || p.min(a) == 1, "{plan:?} goes {work} without a look");

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::engine::plan::Chunks;
+use crate::engine::plan::{self, Chunks};
 use crate::engine::{Arithmetic, Context, Engine, IndicesOf, Jets, JetsOf, TensorOf};
 use crate::{Error, Result, Scalar};
 
@@ -284,7 +284,25 @@ impl<E: Engine> Program<E> {
     /// [`Error::Memory`] where one sample does not fit.
     pub fn chunks(&self, samples: usize, jets_of: Option<usize>, budget: u64) -> Result<Chunks> {
         let what = if jets_of.is_some() { "the jet of one sample" } else { "the forward pass of one sample" };
-        Chunks::within(what, samples, self.bytes_per_sample(jets_of), self.scratch_bytes(), budget, SAMPLES)
+        let most = self.at_once(jets_of)?.min(SAMPLES);
+        Chunks::within(what, samples, self.bytes_per_sample(jets_of), self.scratch_bytes(), budget, most)
+    }
+
+    /// How many samples run at once so that none of their tensors is larger than the engine takes; jets of so many
+    /// outputs, or forward passes.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] where one sample is too large.
+    pub fn at_once(&self, jets_of: Option<usize>) -> Result<usize> {
+        let widest = self.steps.iter().map(Step::held).max().unwrap_or(0);
+        let (what, elements) = match jets_of {
+            None => ("the forward pass of one sample", widest),
+            Some(outputs) if self.runs_forward(outputs) => {
+                ("the jet of one sample", self.dimension() * widest)
+            }
+            Some(outputs) => ("the jet of one sample", outputs * widest.max(self.outputs())),
+        };
+        plan::at_once(&self.engine, elements, what)
     }
 
     /// Bytes that running takes, whatever the number of samples.

@@ -125,7 +125,14 @@ pub fn save<E: SplineEngine, J: JetSource<E> + ?Sized>(
         }
     }
     let jet = ((d + k + d * k) * size_of::<E::Scalar>()) as u64 * 2 + source.bytes_to_make();
-    let blocks = Chunks::within("one jet", m, jet, source.scratch_bytes(), context.memory(), 1 << 10)?;
+    let blocks = Chunks::within(
+        "one jet",
+        m,
+        jet,
+        source.scratch_bytes(),
+        context.memory(),
+        source.most_jets()?.min(1 << 10),
+    )?;
     context.progress().start("jets", m as u64);
     for block in blocks.iter() {
         context.check()?;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::data::Dataset;
+use crate::engine::plan::at_once;
 use crate::engine::{JetsOf, SplineEngine};
 use crate::network::Program;
 use crate::{Error, Result, Scalar};
@@ -26,6 +27,15 @@ pub trait JetSource<E: SplineEngine> {
 
     /// Bytes that making jets takes, however many.
     fn scratch_bytes(&self) -> u64;
+
+    /// How many jets are one block at most.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] where one is too large for the engine.
+    fn most_jets(&self) -> Result<usize> {
+        let elements = self.outputs() * self.dimension();
+        at_once(self.engine(), elements, "the jet of one anchor")
+    }
 
     /// Jets of these anchors.
     ///
@@ -120,6 +130,10 @@ impl<E: SplineEngine> JetSource<E> for NetworkJets<'_, E> {
 
     fn scratch_bytes(&self) -> u64 {
         self.program.scratch_bytes()
+    }
+
+    fn most_jets(&self) -> Result<usize> {
+        self.program.at_once(Some(self.outputs.len()))
     }
 
     fn block(&self, range: Range<usize>) -> Result<JetsOf<E>> {

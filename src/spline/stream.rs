@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 
 use crate::Result;
 use crate::data::Dataset;
-use crate::engine::plan::{EnvelopeDemand, EnvelopePlan};
+use crate::engine::plan::{EnvelopeDemand, EnvelopePlan, at_once};
 use crate::engine::{Context, EnvelopeSpec, EnvelopeValues, JetsOf, SplineEngine};
 
 use super::JetSource;
@@ -91,6 +91,7 @@ fn plan<E: SplineEngine, J: JetSource<E> + ?Sized>(
     let entry = scalar + if spec.pieces { size_of::<u32>() } else { 0 };
     // Both halves, in the making and finished; the points as read, on the engine, and laid out for the kernel.
     let envelope = 2 * 2 * spec.variants() * outputs * entry + 3 * dimension * scalar;
+    let most_points = at_once::<E>(source.engine(), envelope / scalar, "the envelopes of one point")?;
     let demand = EnvelopeDemand {
         points,
         anchors: source.anchors(),
@@ -98,10 +99,12 @@ fn plan<E: SplineEngine, J: JetSource<E> + ?Sized>(
         bytes_per_jet: ((dimension + outputs * (dimension + 1)) * scalar) as u64,
         // The kernel centres the anchors of a block beside the jets themselves.
         bytes_to_make_jet: source.bytes_to_make() + (dimension * scalar) as u64,
-        scratch: source.scratch_bytes() + demand.bytes,
+        scratch: source.scratch_bytes() + source.engine().spline_scratch() + demand.bytes,
         // Products, and for each envelope of either half a score, a comparison, and where it is kept.
         flops_per_pair: (2 * dimension * (outputs + 1) + 40 * spec.families * spec.curvatures.len() * outputs)
             as u64,
+        most_points,
+        most_jets: source.most_jets()?,
     };
     demand.plan(budget)
 }

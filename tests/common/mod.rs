@@ -52,3 +52,21 @@ pub fn jets(network: &Network, x: &Array2<f64>) -> (Array2<f64>, Array3<f64>) {
         Array3::from_shape_vec((n, k, d), engine.download(&jets.jacobians).unwrap()).unwrap(),
     )
 }
+
+/// The best graphics adapter, shared by all tests of a file; `None` where there is none and none is required.
+#[allow(clippy::print_stdout, reason = "says why a test was skipped")]
+pub fn gpu() -> Option<fenchel::engine::Gpu> {
+    use fenchel::engine::{DeviceChoice, Gpu, device};
+    use std::sync::OnceLock;
+    static GPU: OnceLock<Option<Gpu>> = OnceLock::new();
+    let shared = GPU.get_or_init(|| {
+        let found = DeviceChoice::Gpu(None).resolve(&device::adapters()).ok().flatten();
+        found.map(|number| Gpu::open(number, 1 << 30).unwrap())
+    });
+    if shared.is_none() {
+        let required = std::env::var_os("FENCHEL_REQUIRE_GPU").is_some();
+        assert!(!required, "FENCHEL_REQUIRE_GPU is set and no graphics adapter was found");
+        println!("skipped: no graphics adapter");
+    }
+    shared.clone()
+}

@@ -3,8 +3,9 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::engine::axes::{self, Merged};
 use crate::engine::kernels::Arithmetic;
-use crate::{Error, Result, Scalar};
+use crate::{Result, Scalar};
 
 use super::wide::wide;
 use super::{CpuTensor, pool};
@@ -29,69 +30,14 @@ pub(super) fn arithmetic<S: Scalar>(
     }
 }
 
-/// Neighbouring axes that both operands walk alike, merged: `[64, 10, 784]` with `[64, 1, 784]` keeps three axes,
-/// `[64, 10, 784]` with `[64, 10, 784]` becomes one.
-struct Merged {
-    lengths: Vec<usize>,
-    a: Vec<usize>,
-    b: Vec<usize>,
-}
-
-fn merge(shape_a: &[usize], shape_b: &[usize], shape: &[usize]) -> Merged {
-    let strides = |own: &[usize]| -> Vec<usize> {
-        let mut stride = 1;
-        let mut strides: Vec<usize> = own
-            .iter()
-            .rev()
-            .map(|&length| {
-                let this = if length == 1 { 0 } else { stride };
-                stride *= length;
-                this
-            })
-            .collect();
-        strides.reverse();
-        strides
-    };
-    let (all_a, all_b) = (strides(shape_a), strides(shape_b));
-    let mut merged = Merged { lengths: vec![], a: vec![], b: vec![] };
-    for i in (0..shape.len()).filter(|&i| shape[i] != 1) {
-        let (length, a, b) = (shape[i], all_a[i], all_b[i]);
-        if let Some(outer) = merged.lengths.len().checked_sub(1)
-            && merged.a[outer] == a * length
-            && merged.b[outer] == b * length
-        {
-            merged.lengths[outer] *= length;
-            merged.a[outer] = a;
-            merged.b[outer] = b;
-        } else {
-            merged.lengths.push(length);
-            merged.a.push(a);
-            merged.b.push(b);
-        }
-    }
-    merged
-}
-
 fn broadcast<S: Scalar>(
     a: &CpuTensor<S>,
     b: &CpuTensor<S>,
     f: impl Fn(S, S) -> S + Sync,
 ) -> Result<CpuTensor<S>> {
-    let fits = a.shape().len() == b.shape().len();
-    let shape: Option<Vec<usize>> = a
-        .shape()
-        .iter()
-        .zip(b.shape())
-        .map(|(&a, &b)| if a == b || b == 1 { Some(a) } else { (a == 1).then_some(b) })
-        .collect();
-    let Some(shape) = shape.filter(|_| fits) else {
-        return Err(Error::Shape(format!(
-            "{:?} and {:?} cannot be broadcast together",
-            a.shape(),
-            b.shape()
-        )));
-    };
-    let Merged { lengths, a: step_a, b: step_b } = merge(a.shape(), b.shape(), &shape);
+    let shape = axes::broadcast(a.shape(), b.shape())?;
+    let strides = [axes::strides(a.shape()), axes::strides(b.shape())];
+    let Merged { lengths, strides: [step_a, step_b] } = Merged::new(&shape, [&strides[0], &strides[1]]);
     let mut values = pool::take(shape.iter().product());
     let (inner, outer) = lengths.split_last().map_or((1, &[][..]), |(&inner, outer)| (inner, outer));
     let (inner_a, inner_b) = (step_a.last().copied().unwrap_or(0), step_b.last().copied().unwrap_or(0));

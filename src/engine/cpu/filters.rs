@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use crate::Scalar;
 use crate::engine::kernels::Window;
+use crate::engine::taps::Taps;
 
-use super::taps::Taps;
 use super::tile::{Shape, left_at, left_len, pieces};
 
 /// Filters `[c_out, c_in / groups, kernel_h, kernel_w]`, laid out for either direction when it is first asked for.

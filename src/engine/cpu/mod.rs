@@ -21,7 +21,6 @@ mod secant;
 mod select;
 mod softmax;
 mod stage;
-mod taps;
 mod tile;
 mod wide;
 

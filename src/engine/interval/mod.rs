@@ -116,6 +116,14 @@ impl Engine for Interval {
         self.inner.parallelism()
     }
 
+    fn largest_tensor(&self) -> u64 {
+        self.inner.largest_tensor()
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.inner.synchronize()
+    }
+
     /// Single points.
     fn upload(&self, values: &[f64], shape: &[usize]) -> Result<Intervals> {
         let points = self.inner.upload(values, shape)?;

@@ -1,6 +1,6 @@
 //! Where the elements lie that a position of a convolution sums over.
 
-use crate::engine::kernels::Window;
+use super::kernels::Window;
 
 /// One part of the output of a convolution or of its transpose: the positions that sum over the same taps.
 ///

@@ -1,0 +1,492 @@
+//! Opening an adapter: what is asked of it, its pipelines, and the stream of commands to it.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::num::NonZero;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytemuck::Pod;
+
+use crate::engine::device::{self, Adapter};
+use crate::{Error, Result};
+
+use super::faults::Faults;
+use super::pool::{Pool, Pooled};
+use super::shaders;
+
+/// One entry point of a file of shaders, with the constants it is compiled for: the key of its pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Kernel {
+    file: &'static str,
+    entry: &'static str,
+    constants: [Option<(&'static str, u32)>; 2],
+}
+
+impl Kernel {
+    pub(super) const fn new(file: &'static str, entry: &'static str) -> Self {
+        Self { file, entry, constants: [None; 2] }
+    }
+
+    /// The same for products in tiles of `side` rows and columns, with or without a gate.
+    pub(super) fn with_tiles(self, side: u32, gated: Option<bool>) -> Self {
+        Self { constants: [Some(("side", side)), gated.map(|gated| ("gated", u32::from(gated)))], ..self }
+    }
+
+    /// The same for so many vectors of channels to each position.
+    pub(super) fn with_slots(self, slots: u32, gated: bool) -> Self {
+        Self { constants: [Some(("slots", slots)), Some(("gated", u32::from(gated)))], ..self }
+    }
+}
+
+/// How many buffers a kernel reads and writes: the key of its layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Bindings {
+    reads: usize,
+    writes: usize,
+}
+
+/// A buffer from one of its elements on, a multiple of [`ALIGNMENT`].
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub buffer: &'a Pooled,
+    pub start: usize,
+}
+
+/// Elements that the start of a part is a multiple of, on any device.
+pub(super) const ALIGNMENT: usize = 64;
+
+struct Layout {
+    group: wgpu::BindGroupLayout,
+    /// Of the parameters, where they are no immediates.
+    uniform: Option<wgpu::BindGroupLayout>,
+    pipeline: wgpu::PipelineLayout,
+}
+
+/// Dispatches after which recorded commands go to the device, so that it works while more are recorded.
+const BATCH: usize = 48;
+
+/// Bytes of scratch at most: products of so many pairs keep any device busy.
+const SCRATCH: u64 = 256 << 20;
+
+/// Bytes of parameters at most.
+const PARAMETERS: u32 = 128;
+
+/// A device made worse than it is, to see that plans keep to limits and that tests notice a broken kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    /// Bytes of a tensor at most.
+    pub tensor: Option<u64>,
+    /// Workgroups in one dimension of a dispatch at most.
+    pub workgroups: Option<u32>,
+    /// Whether parameters may go as immediates.
+    pub immediates: bool,
+    /// A shader's file, a text in it and what stands there instead.
+    pub edit: Option<(&'static str, &'static str, &'static str)>,
+}
+
+impl Default for Trial {
+    /// The device as it is.
+    fn default() -> Self {
+        Self { tensor: None, workgroups: None, immediates: true, edit: None }
+    }
+}
+
+/// What plans and dispatches keep to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes of a tensor at most: of a buffer and of a binding.
+    pub tensor: u64,
+    /// Workgroups in one dimension of a dispatch.
+    pub workgroups: u32,
+    /// Whether parameters go as immediates.
+    immediates: bool,
+}
+
+/// An open adapter.
+pub(super) struct Device {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    pub adapter: Adapter,
+    pub limits: Limits,
+    edit: Option<(&'static str, &'static str, &'static str)>,
+    largest_binding: u64,
+    /// Bytes that kernels may take beside their arguments and results.
+    pub scratch: u64,
+    faults: Faults,
+    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
+    layouts: Mutex<HashMap<Bindings, Arc<Layout>>>,
+    tensors: Arc<Pool>,
+    staging: Arc<Pool>,
+    uniforms: Arc<Pool>,
+    recorder: Mutex<Recorder>,
+}
+
+/// Commands that were not handed over yet.
+#[derive(Default)]
+struct Recorder {
+    /// Before the encoder that it belongs to, so that it ends first.
+    pass: Option<wgpu::ComputePass<'static>>,
+    encoder: Option<wgpu::CommandEncoder>,
+    dispatches: usize,
+    /// Parameters of recorded dispatches, where they are uniforms: not to be written again before these run.
+    uniforms: Vec<Pooled>,
+}
+
+impl Recorder {
+    fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        self.encoder
+            .get_or_insert_with(|| device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
+    }
+
+    fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
+        if self.pass.is_none() {
+            let pass = self.encoder(device).begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            self.pass = Some(pass.forget_lifetime());
+        }
+        self.pass.get_or_insert_with(|| unreachable!("it was begun"))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Device {
+    /// Opens the adapter with this number. An eighth of `memory` bytes is scratch, an eighth may stay with the engine.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where there is no such adapter, or it lacks what kernels need, or its driver refuses.
+    pub(super) fn open(number: usize, memory: u64, trial: Trial) -> Result<Self> {
+        let (adapter, described) = device::adapter(number)?;
+        let refused = |why: &dyn std::fmt::Display| Error::Device(format!("{} {why}", described.name));
+        let own = adapter.limits();
+        let offered = adapter.features();
+        let immediates = offered.contains(wgpu::Features::IMMEDIATES) && own.max_immediate_size >= PARAMETERS;
+        let needed = wgpu::Limits::default();
+        if own.max_compute_invocations_per_workgroup < needed.max_compute_invocations_per_workgroup
+            || own.max_compute_workgroup_storage_size < needed.max_compute_workgroup_storage_size
+            || own.max_storage_buffers_per_shader_stage < needed.max_storage_buffers_per_shader_stage
+        {
+            return Err(refused(
+                &"has too few invocations, too little workgroup memory or too few storage buffers",
+            ));
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("fenchel"),
+            required_features: if immediates { wgpu::Features::IMMEDIATES } else { wgpu::Features::empty() },
+            required_limits: own.clone(),
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|e| refused(&format!("cannot be opened: {e}")))?;
+        let faults = Faults::default();
+        faults.listen(&device);
+        // Whole vectors of four.
+        let tensor = own.max_buffer_size.min(own.max_storage_buffer_binding_size) / 16 * 16;
+        let limits = Limits {
+            tensor: trial.tensor.unwrap_or(tensor).min(tensor),
+            workgroups: trial.workgroups.unwrap_or(u32::MAX).min(own.max_compute_workgroups_per_dimension),
+            immediates: immediates && trial.immediates,
+        };
+        let kept = memory / 8;
+        let pool = |usage, kept| Pool::new(&device, &faults, usage, kept, own.max_buffer_size);
+        use wgpu::BufferUsages as Usage;
+        let tensors = pool(Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST, kept);
+        let staging = pool(Usage::MAP_READ | Usage::COPY_DST, kept / 4);
+        let uniforms = pool(Usage::UNIFORM | Usage::COPY_DST, 1 << 20);
+        Ok(Self {
+            device,
+            queue,
+            adapter: described,
+            limits,
+            edit: trial.edit,
+            scratch: (memory / 8).min(SCRATCH),
+            largest_binding: own.max_storage_buffer_binding_size / 16 * 16,
+            faults,
+            modules: Mutex::default(),
+            pipelines: Mutex::default(),
+            layouts: Mutex::default(),
+            tensors,
+            staging,
+            uniforms,
+            recorder: Mutex::default(),
+        })
+    }
+
+    /// Memory for a tensor of so many elements of four bytes.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where one binding cannot hold it, and with what went wrong before.
+    pub(super) fn allocate(&self, elements: usize) -> Result<Pooled> {
+        let bytes = 4 * elements as u64;
+        if bytes > self.limits.tensor {
+            return Err(Error::Device(format!(
+                "a tensor of {} MiB is more than {} binds at once ({} MiB); a lower --memory makes smaller pieces",
+                bytes.div_ceil(1 << 20),
+                self.adapter.name,
+                self.limits.tensor >> 20
+            )));
+        }
+        self.faults.running(|to| {
+            let _ = write!(to, "the allocation of {} MiB", bytes.div_ceil(1 << 20));
+        });
+        let buffer = self.tensors.take(bytes);
+        self.faults.check()?;
+        Ok(buffer)
+    }
+
+    /// Copies host memory to the device.
+    pub(super) fn upload(&self, bytes: &[u8]) -> Result<Pooled> {
+        let buffer = self.allocate(bytes.len() / 4)?;
+        // Writes of the queue overtake what is recorded and may still read this memory.
+        self.submit();
+        if !bytes.is_empty() {
+            self.queue.write_buffer(buffer.buffer(), 0, bytes);
+        }
+        Ok(buffer)
+    }
+
+    /// Copies the first bytes of a buffer back, in the same submission as what is recorded.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with what went wrong up to now.
+    pub(super) fn download(&self, buffer: &Pooled, bytes: u64) -> Result<Vec<u8>> {
+        if bytes == 0 {
+            return Ok(vec![]);
+        }
+        let staging = self.staging.take(bytes);
+        self.faults.check()?;
+        lock(&self.recorder).encoder(&self.device).copy_buffer_to_buffer(
+            buffer.buffer(),
+            0,
+            staging.buffer(),
+            0,
+            bytes,
+        );
+        self.submit();
+        let (sender, receiver) = sync_channel(1);
+        staging.buffer().map_async(wgpu::MapMode::Read, ..bytes, move |result| {
+            // Nobody waits any more where the wait itself failed.
+            let _ = sender.send(result);
+        });
+        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+            self.faults.put(format!("did not finish: {error}"));
+        }
+        self.faults.check()?;
+        let mapped = receiver.try_recv().is_ok_and(|result| result.is_ok());
+        let view = if mapped { staging.buffer().get_mapped_range(..bytes).ok() } else { None };
+        let Some(view) = view else {
+            self.faults.put("gave no memory back".to_owned());
+            self.faults.check()?;
+            return Ok(vec![]);
+        };
+        let values = view.to_vec();
+        drop(view);
+        staging.buffer().unmap();
+        Ok(values)
+    }
+
+    /// Runs so many workgroups of a kernel. The first member of its parameters, the number of the first workgroup,
+    /// is set here.
+    pub(super) fn run<P: Pod>(
+        &self,
+        kernel: Kernel,
+        reads: &[&Pooled],
+        writes: &[&Pooled],
+        parameters: &P,
+        workgroups: usize,
+    ) -> Result<()> {
+        let reads: Vec<Part<'_>> = reads.iter().map(|&buffer| Part { buffer, start: 0 }).collect();
+        self.run_on_parts(kernel, &reads, writes, parameters, workgroups)
+    }
+
+    /// The same on parts of what is read.
+    pub(super) fn run_on_parts<P: Pod>(
+        &self,
+        kernel: Kernel,
+        reads: &[Part<'_>],
+        writes: &[&Pooled],
+        parameters: &P,
+        workgroups: usize,
+    ) -> Result<()> {
+        if workgroups == 0 {
+            return Ok(());
+        }
+        self.faults.running(|to| {
+            let _ = write!(to, "the kernel {}/{}", kernel.file, kernel.entry);
+        });
+        let layout = self.layout(Bindings { reads: reads.len(), writes: writes.len() });
+        let pipeline = self.pipeline(kernel, &layout);
+        let writes = writes.iter().map(|&buffer| Part { buffer, start: 0 });
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = reads
+            .iter()
+            .copied()
+            .chain(writes)
+            .enumerate()
+            .map(|(i, part)| wgpu::BindGroupEntry { binding: i as u32, resource: self.binding(part) })
+            .collect();
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &layout.group,
+            entries: &entries,
+        });
+        let mut bytes = bytemuck::bytes_of(parameters).to_vec();
+        let most = self.limits.workgroups as usize;
+        let mut recorder = lock(&self.recorder);
+        for first in (0..workgroups).step_by(most * most) {
+            let count = (workgroups - first).min(most * most);
+            bytes[..4].copy_from_slice(&(first as u32).to_ne_bytes());
+            let uniform = (!self.limits.immediates).then(|| self.uniform(&bytes, &layout));
+            let pass = recorder.pass(&self.device);
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            match &uniform {
+                Some((_, group)) => pass.set_bind_group(1, group, &[]),
+                None => pass.set_immediates(0, &bytes),
+            }
+            let rows = count.div_ceil(most);
+            pass.dispatch_workgroups(count.div_ceil(rows) as u32, rows as u32, 1);
+            recorder.uniforms.extend(uniform.map(|(buffer, _)| buffer));
+            recorder.dispatches += 1;
+        }
+        if recorder.dispatches >= BATCH {
+            self.hand_over(&mut recorder);
+        }
+        drop(recorder);
+        self.faults.check()
+    }
+
+    /// A buffer as far as one binding reaches: its size class may be larger than the tensor.
+    fn binding<'a>(&self, Part { buffer, start }: Part<'a>) -> wgpu::BindingResource<'a> {
+        let (buffer, offset) = (buffer.buffer(), 4 * start as u64);
+        let size = NonZero::new((buffer.size() - offset).min(self.largest_binding));
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
+    }
+
+    /// Parameters as a uniform.
+    fn uniform(&self, bytes: &[u8], layout: &Layout) -> (Pooled, wgpu::BindGroup) {
+        let buffer = self.uniforms.take(u64::from(PARAMETERS));
+        self.queue.write_buffer(buffer.buffer(), 0, bytes);
+        let group = layout.uniform.as_ref().map(|layout| {
+            self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout,
+                entries: &[wgpu::BindGroupEntry {
+                    binding: 0,
+                    resource: buffer.buffer().as_entire_binding(),
+                }],
+            })
+        });
+        (buffer, group.unwrap_or_else(|| unreachable!("devices without immediates have uniforms")))
+    }
+
+    fn layout(&self, bindings: Bindings) -> Arc<Layout> {
+        let mut layouts = lock(&self.layouts);
+        Arc::clone(layouts.entry(bindings).or_insert_with(|| Arc::new(self.make_layout(bindings))))
+    }
+
+    fn make_layout(&self, Bindings { reads, writes }: Bindings) -> Layout {
+        let entry = |binding: usize, ty: wgpu::BufferBindingType| wgpu::BindGroupLayoutEntry {
+            binding: binding as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let storage = |i| entry(i, wgpu::BufferBindingType::Storage { read_only: i < reads });
+        let make = |entries: &[wgpu::BindGroupLayoutEntry]| {
+            let descriptor = wgpu::BindGroupLayoutDescriptor { label: None, entries };
+            self.device.create_bind_group_layout(&descriptor)
+        };
+        let group = make(&(0..reads + writes).map(storage).collect::<Vec<_>>());
+        let uniform = (!self.limits.immediates).then(|| make(&[entry(0, wgpu::BufferBindingType::Uniform)]));
+        let groups = [Some(&group), uniform.as_ref()];
+        let pipeline = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: if uniform.is_some() { &groups } else { &groups[..1] },
+            immediate_size: if self.limits.immediates { PARAMETERS } else { 0 },
+        });
+        Layout { group, uniform, pipeline }
+    }
+
+    fn pipeline(&self, kernel: Kernel, layout: &Layout) -> wgpu::ComputePipeline {
+        if let Some(pipeline) = lock(&self.pipelines).get(&kernel) {
+            return pipeline.clone();
+        }
+        let module = self.module(kernel.file);
+        let constants: Vec<(&str, f64)> =
+            kernel.constants.iter().flatten().map(|&(name, value)| (name, f64::from(value))).collect();
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.entry),
+            layout: Some(&layout.pipeline),
+            module: &module,
+            entry_point: Some(kernel.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Kernels write what they read there.
+                zero_initialize_workgroup_memory: false,
+                constants: &constants,
+            },
+            cache: None,
+        });
+        lock(&self.pipelines).entry(kernel).or_insert(pipeline).clone()
+    }
+
+    fn module(&self, file: &'static str) -> wgpu::ShaderModule {
+        if let Some(module) = lock(&self.modules).get(file) {
+            return module.clone();
+        }
+        let mut source = shaders::source(file, self.limits.immediates);
+        if let Some((_, right, wrong)) = self.edit.filter(|(edited, ..)| *edited == file) {
+            source = source.replace(right, wrong);
+        }
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(file),
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        };
+        let module = if cfg!(debug_assertions) {
+            self.device.create_shader_module(descriptor)
+        } else {
+            // SAFETY: the sources are our own; the suite runs every kernel at sizes that are no multiple of anything
+            // against references, and with the checks in debug builds. No loop lacks a bound.
+            #[allow(unsafe_code, reason = "bounds checks cost time in every inner loop")]
+            unsafe {
+                self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+            }
+        };
+        lock(&self.modules).entry(file).or_insert(module).clone()
+    }
+
+    /// Hands recorded commands to the device.
+    pub(super) fn submit(&self) {
+        self.hand_over(&mut lock(&self.recorder));
+    }
+
+    fn hand_over(&self, recorder: &mut Recorder) {
+        recorder.pass = None;
+        if let Some(encoder) = recorder.encoder.take() {
+            self.queue.submit([encoder.finish()]);
+        }
+        recorder.dispatches = 0;
+        recorder.uniforms.clear();
+    }
+
+    /// Waits until everything is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with what went wrong up to now.
+    pub(super) fn wait(&self) -> Result<()> {
+        self.submit();
+        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+            self.faults.put(format!("did not finish: {error}"));
+        }
+        self.faults.check()
+    }
+
+    /// Ends the device, as a driver that resets it does.
+    #[cfg(test)]
+    pub(super) fn destroy(&self) {
+        self.device.destroy();
+    }
+}

@@ -1,0 +1,355 @@
+//! The engine that computes on a graphics device, through wgpu: each kernel the twin of the CPU's of the same name,
+//! its shader in `shaders/` under that name too.
+//!
+//! Kernels are recorded and run while the host goes on; reading back waits for them, and their errors surface there.
+//! No tensor is larger than one binding ([`Engine::largest_tensor`]), which plans see to; weights that are larger are
+//! kept in parts.
+
+mod activation;
+mod arithmetic;
+mod convolution;
+mod device;
+mod envelope;
+mod faults;
+mod layout;
+mod matmul;
+mod multiply;
+mod pairs;
+mod pool;
+mod pooling;
+mod reduction;
+mod secant;
+mod select;
+mod shaders;
+mod softmax;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytemuck::Pod;
+
+use crate::{Error, Result};
+
+use super::device::Adapter;
+use super::kernels::{
+    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window,
+};
+use super::{Engine, SplineEngine, Tensor};
+
+use device::{Device, Kernel};
+
+pub use convolution::GpuFilters;
+pub use device::Trial;
+pub use envelope::GpuEnvelope;
+pub use matmul::GpuMatrix;
+pub use pool::Pooled;
+pub use pooling::GpuIndices;
+pub use secant::GpuSecant;
+
+/// A buffer of the GPU engine.
+pub type GpuBuffer = Arc<Pooled>;
+
+/// A tensor of the GPU engine.
+pub type GpuTensor = Tensor<GpuBuffer>;
+
+/// A graphics device as an engine, computing in `f32`. Clones share it.
+#[derive(Clone)]
+pub struct Gpu(Arc<Device>);
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gpu({})", self.describe())
+    }
+}
+
+/// Invocations of a workgroup, in every kernel.
+const INVOCATIONS: usize = 256;
+
+impl Gpu {
+    /// Opens the adapter with this number (as [`device::adapters`](super::device::adapters) counts them). A part of
+    /// `memory` bytes is the engine's own: for scratch, and for the next tensors.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where there is no such adapter, or it lacks what kernels need, or its driver refuses.
+    pub fn open(number: usize, memory: u64) -> Result<Self> {
+        Self::open_for_trial(number, memory, Trial::default())
+    }
+
+    /// The same, with a device that is made worse than it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_for_trial(number: usize, memory: u64, trial: Trial) -> Result<Self> {
+        Ok(Self(Arc::new(Device::open(number, memory, trial)?)))
+    }
+
+    /// The adapter.
+    pub fn adapter(&self) -> &Adapter {
+        &self.0.adapter
+    }
+
+    /// A tensor whose elements have no meaning yet.
+    fn empty(&self, shape: impl Into<Vec<usize>>) -> Result<GpuTensor> {
+        let shape = shape.into();
+        let buffer = self.0.allocate(shape.iter().product())?;
+        Ok(Tensor::new(shape, Arc::new(buffer)))
+    }
+
+    /// Numbers for a kernel, of either type.
+    fn constants<T: Pod>(&self, values: &[T]) -> Result<Pooled> {
+        self.0.upload(bytemuck::cast_slice(values))
+    }
+
+    /// Runs a kernel over so many elements, one for each invocation.
+    fn each<P: Pod>(
+        &self,
+        kernel: Kernel,
+        reads: &[&Pooled],
+        writes: &[&Pooled],
+        parameters: &P,
+        elements: usize,
+    ) -> Result<()> {
+        self.0.run(kernel, reads, writes, parameters, elements.div_ceil(INVOCATIONS))
+    }
+}
+
+/// The first axes of a kernel that takes up to `N`, fastest first.
+fn axes<const N: usize>(slowest_first: &[usize]) -> Option<[u32; N]> {
+    let mut axes = [0; N];
+    for (i, &axis) in slowest_first.iter().rev().enumerate() {
+        *axes.get_mut(i)? = axis as u32;
+    }
+    Some(axes)
+}
+
+/// More axes than a kernel takes remain where neighbours cannot be merged.
+fn too_many_axes(what: &str, shape: &[usize]) -> Error {
+    Error::Shape(format!(
+        "{what} of shape {shape:?} walks more axes than the graphics kernels take; use --device cpu"
+    ))
+}
+
+impl Engine for Gpu {
+    type Scalar = f32;
+    type Buffer = GpuBuffer;
+    type Indices = GpuIndices;
+    type Matrix = GpuMatrix;
+    type Filters = GpuFilters;
+
+    fn describe(&self) -> String {
+        let software = if self.0.adapter.software { ", software" } else { "" };
+        format!("{} ({}{software}), f32", self.0.adapter.name, self.0.adapter.backend)
+    }
+
+    fn parallelism(&self) -> usize {
+        1
+    }
+
+    fn largest_tensor(&self) -> u64 {
+        self.0.limits.tensor
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.0.wait()
+    }
+
+    fn upload(&self, values: &[f32], shape: &[usize]) -> Result<GpuTensor> {
+        if shape.iter().product::<usize>() != values.len() {
+            return Err(Error::Shape(format!(
+                "{} values do not fill a tensor of shape {shape:?}",
+                values.len()
+            )));
+        }
+        Ok(Tensor::new(shape, Arc::new(self.constants(values)?)))
+    }
+
+    fn download(&self, tensor: &GpuTensor) -> Result<Vec<f32>> {
+        let bytes = self.0.download(tensor.buffer(), 4 * tensor.len() as u64)?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    fn matrix(&self, values: &[f32], k: usize, n: usize) -> Result<GpuMatrix> {
+        GpuMatrix::new(self, values, k, n)
+    }
+
+    fn matmul(
+        &self,
+        x: &GpuTensor,
+        gate: Option<&GpuTensor>,
+        matrix: &GpuMatrix,
+        epilogue: Epilogue<'_, GpuBuffer>,
+    ) -> Result<GpuTensor> {
+        matmul::matmul(self, x, gate, matrix, epilogue)
+    }
+
+    fn multiply(&self, a: &GpuTensor, b: &GpuTensor, transposed: [bool; 2]) -> Result<GpuTensor> {
+        multiply::multiply(self, a, b, transposed)
+    }
+
+    fn filters(
+        &self,
+        values: &[f32],
+        shape: [usize; 4],
+        window: Window,
+        groups: usize,
+    ) -> Result<GpuFilters> {
+        GpuFilters::new(self, values, shape, window, groups)
+    }
+
+    fn convolve(
+        &self,
+        x: &GpuTensor,
+        filters: &GpuFilters,
+        epilogue: Epilogue<'_, GpuBuffer>,
+    ) -> Result<GpuTensor> {
+        convolution::convolve(self, x, filters, epilogue)
+    }
+
+    fn convolve_transposed(
+        &self,
+        y: &GpuTensor,
+        gate: Option<&GpuTensor>,
+        filters: &GpuFilters,
+        size: [usize; 2],
+        epilogue: Epilogue<'_, GpuBuffer>,
+    ) -> Result<GpuTensor> {
+        convolution::convolve_transposed(self, y, gate, filters, size, epilogue)
+    }
+
+    fn max_pool(&self, x: &GpuTensor, window: Window) -> Result<(GpuTensor, Tensor<GpuIndices>)> {
+        pooling::max_pool(self, x, window)
+    }
+
+    fn max_pool_gather(&self, tangents: &GpuTensor, picked: &Tensor<GpuIndices>) -> Result<GpuTensor> {
+        pooling::max_pool_gather(self, tangents, picked)
+    }
+
+    fn max_pool_scatter(
+        &self,
+        cotangents: &GpuTensor,
+        picked: &Tensor<GpuIndices>,
+        size: [usize; 2],
+    ) -> Result<GpuTensor> {
+        pooling::max_pool_scatter(self, cotangents, picked, size)
+    }
+
+    fn average_pool(&self, x: &GpuTensor, window: Window, counted: [usize; 4]) -> Result<GpuTensor> {
+        pooling::average_pool(self, x, window, counted)
+    }
+
+    fn average_pool_transposed(
+        &self,
+        y: &GpuTensor,
+        window: Window,
+        counted: [usize; 4],
+        size: [usize; 2],
+    ) -> Result<GpuTensor> {
+        pooling::average_pool_transposed(self, y, window, counted, size)
+    }
+
+    fn activate(&self, activation: Activation, order: u8, x: &GpuTensor) -> Result<GpuTensor> {
+        activation::activate(self, activation, order, x)
+    }
+
+    fn arithmetic(&self, operation: Arithmetic, a: &GpuTensor, b: &GpuTensor) -> Result<GpuTensor> {
+        arithmetic::arithmetic(self, operation, a, b)
+    }
+
+    fn sum(&self, x: &GpuTensor, axes: &[usize]) -> Result<GpuTensor> {
+        reduction::sum(self, x, axes)
+    }
+
+    fn softmax(&self, x: &GpuTensor, axis: usize, log: bool) -> Result<GpuTensor> {
+        softmax::softmax(self, x, axis, log)
+    }
+
+    fn select(&self, x: &GpuTensor, axis: usize, indices: &[u32]) -> Result<GpuTensor> {
+        select::select(self, x, axis, indices)
+    }
+
+    fn select_transposed(
+        &self,
+        y: &GpuTensor,
+        axis: usize,
+        indices: &[u32],
+        length: usize,
+    ) -> Result<GpuTensor> {
+        select::select_transposed(self, y, axis, indices, length)
+    }
+
+    fn permute(&self, x: &GpuTensor, order: &[usize]) -> Result<GpuTensor> {
+        layout::permute(self, x, order)
+    }
+
+    fn pad(&self, x: &GpuTensor, before: &[isize], after: &[isize], value: f32) -> Result<GpuTensor> {
+        layout::pad(self, x, before, after, value)
+    }
+
+    fn concat(&self, parts: &[&GpuTensor], axis: usize) -> Result<GpuTensor> {
+        layout::concat(self, parts, axis)
+    }
+}
+
+impl SplineEngine for Gpu {
+    type Envelope = GpuEnvelope;
+    type Secant = GpuSecant;
+
+    fn spline_scratch(&self) -> u64 {
+        self.0.scratch
+    }
+
+    fn envelope(
+        &self,
+        points: &GpuTensor,
+        outputs: usize,
+        center: &[f64],
+        spec: &EnvelopeSpec,
+    ) -> Result<GpuEnvelope> {
+        GpuEnvelope::new(self, points, outputs, center, spec)
+    }
+
+    fn envelope_add(
+        &self,
+        envelope: &mut GpuEnvelope,
+        jets: &Jets<GpuBuffer>,
+        first: usize,
+        slots: &[u32],
+    ) -> Result<()> {
+        envelope.add(self, jets, first, slots)
+    }
+
+    fn envelope_finish(&self, envelope: GpuEnvelope) -> Result<EnvelopeValues<f32>> {
+        envelope.finish(self)
+    }
+
+    fn secant(&self, points: &GpuTensor, values: &GpuTensor, center: &[f64]) -> Result<GpuSecant> {
+        GpuSecant::new(self, points, values, center)
+    }
+
+    fn secant_add(&self, secant: &mut GpuSecant, jets: &Jets<GpuBuffer>) -> Result<()> {
+        secant.add(self, jets)
+    }
+
+    fn secant_finish(&self, secant: GpuSecant) -> Result<Vec<Curvature>> {
+        secant.finish(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::DeviceChoice;
+
+    #[test]
+    fn a_lost_device_is_an_error_that_names_what_ran() {
+        let adapters = crate::engine::device::adapters();
+        let Ok(Some(number)) = DeviceChoice::Gpu(None).resolve(&adapters) else { return };
+        let gpu = Gpu::open(number, 1 << 26).expect("the adapter opens");
+        let x = gpu.upload(&[1.0; 100], &[10, 10]).expect("100 numbers fit");
+        gpu.0.destroy();
+        let y = gpu.arithmetic(Arithmetic::Add, &x, &x);
+        let error = y.and_then(|y| gpu.download(&y)).expect_err("nothing runs on a lost device").to_string();
+        assert!(error.contains("arithmetic") && error.contains("--memory"), "{error}");
+        assert!(gpu.upload(&[1.0], &[1]).is_err(), "a lost device stays lost");
+    }
+}

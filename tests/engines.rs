@@ -1,0 +1,576 @@
+//! Every kernel on every engine against the same in f64: at sizes that are no multiple of anything, on numbers that are
+//! symmetric in nothing, past the limits of a device, and on a device that was broken on purpose.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use common::{gpu, random};
+use fenchel::engine::gpu::Trial;
+use fenchel::engine::{
+    Activation, Arithmetic, Cpu, Curvature, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, SplineEngine, Tensor,
+    TensorOf, Window, device,
+};
+use fenchel::tolerance::{APPROXIMATE, CLOSE, relative_difference};
+use fenchel::{Result, Scalar};
+
+/// Something to compute on any engine.
+trait Case {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>>;
+}
+
+/// Random numbers that `f32` holds exactly, as a tensor.
+fn tensor<E: Engine>(engine: &E, seed: u64, shape: &[usize]) -> TensorOf<E> {
+    engine.upload(&values(seed, shape.iter().product()), shape).unwrap()
+}
+
+fn values<S: Scalar>(seed: u64, count: usize) -> Vec<S> {
+    random(seed, count).iter().map(|&v| S::of(f64::from(v as f32))).collect()
+}
+
+fn read<E: Engine>(engine: &E, tensor: &TensorOf<E>) -> Result<Vec<f64>> {
+    Ok(engine.download(tensor)?.iter().map(|v| v.f64()).collect())
+}
+
+/// How far an engine is from f64.
+fn difference(case: &impl Case, engine: &impl SplineEngine) -> Result<f64> {
+    let reference = case.run(&Cpu::<f64>::new())?;
+    Ok(relative_difference(case.run(engine)?, reference))
+}
+
+struct Matmul {
+    samples: usize,
+    repeats: usize,
+    inner: usize,
+    k: usize,
+    n: usize,
+    gate: bool,
+    bias: bool,
+    activation: Option<Activation>,
+}
+
+impl Case for Matmul {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let &Self { samples, repeats, inner, k, n, gate, bias, activation } = self;
+        let x = tensor(engine, 1, &[samples * repeats, inner, k]);
+        let gate = gate.then(|| tensor(engine, 2, &[samples, inner, k]));
+        let matrix = engine.matrix(&values(3, k * n), k, n)?;
+        let bias = bias.then(|| tensor(engine, 4, &[n]));
+        let epilogue = Epilogue { bias: bias.as_ref(), activation };
+        let y = engine.matmul(&x, gate.as_ref(), &matrix, epilogue)?;
+        assert_eq!(y.shape(), [samples * repeats, inner, n]);
+        read(engine, &y)
+    }
+}
+
+struct Multiply {
+    a: &'static [usize],
+    b: &'static [usize],
+    transposed: [bool; 2],
+}
+
+impl Case for Multiply {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let (a, b) = (tensor(engine, 1, self.a), tensor(engine, 2, self.b));
+        read(engine, &engine.multiply(&a, &b, self.transposed)?)
+    }
+}
+
+struct Convolve {
+    image: [usize; 4],
+    outputs: usize,
+    window: Window,
+    groups: usize,
+}
+
+impl Case for Convolve {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let &Self { image, outputs, window, groups } = self;
+        let shape = [outputs, image[1] / groups, window.kernel[0], window.kernel[1]];
+        let filters = engine.filters(&values(2, shape.iter().product()), shape, window, groups)?;
+        let bias = tensor(engine, 3, &[outputs]);
+        let epilogue =
+            Epilogue { bias: Some(&bias), activation: Some(Activation::LeakyRelu { slope: 0.25 }) };
+        let y = engine.convolve(&tensor(engine, 1, &image), &filters, epilogue)?;
+        // Two directions for each sample, with a gate.
+        let gate = tensor(engine, 4, y.shape());
+        let twice = [&[2 * image[0]], &y.shape()[1..]].concat();
+        let size = [image[2], image[3]];
+        let bias = tensor(engine, 6, &[image[1]]);
+        let epilogue = Epilogue { bias: Some(&bias), activation: None };
+        let cotangents = tensor(engine, 5, &twice);
+        let gated = engine.convolve_transposed(&cotangents, Some(&gate), &filters, size, epilogue)?;
+        let plain = engine.convolve_transposed(&cotangents, None, &filters, size, Epilogue::NONE)?;
+        Ok([read(engine, &y)?, read(engine, &gated)?, read(engine, &plain)?].concat())
+    }
+}
+
+struct Pool {
+    image: [usize; 4],
+    window: Window,
+    counted: [usize; 4],
+}
+
+impl Case for Pool {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let &Self { image, window, counted } = self;
+        // Few different numbers, so that windows hold ties.
+        let few: Vec<E::Scalar> =
+            random(1, image.iter().product()).iter().map(|v| E::Scalar::of((v * 3.0).round())).collect();
+        let x = engine.upload(&few, &image)?;
+        let size = [image[2], image[3]];
+        let (y, picked) = engine.max_pool(&x, window)?;
+        let twice = |shape: &[usize]| [&[2 * shape[0]], &shape[1..]].concat();
+        let tangents = engine.max_pool_gather(&tensor(engine, 2, &twice(&image)), &picked)?;
+        let cotangents = engine.max_pool_scatter(&tensor(engine, 3, &twice(y.shape())), &picked, size)?;
+        let mean = engine.average_pool(&tensor(engine, 4, &image), window, counted)?;
+        let shared =
+            engine.average_pool_transposed(&tensor(engine, 5, mean.shape()), window, counted, size)?;
+        let all = [&y, &tangents, &cotangents, &mean, &shared];
+        Ok(all.into_iter().map(|t| read(engine, t)).collect::<Result<Vec<_>>>()?.concat())
+    }
+}
+
+struct Activate(Activation, u8);
+
+impl Case for Activate {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let Self(activation, order) = *self;
+        let positive = matches!(activation, Activation::Log | Activation::Sqrt | Activation::Power { .. });
+        let inputs =
+            random(1, 1000).into_iter().map(|v| if positive { v.abs() + 0.1 } else { 3.0 * v - 1.0 });
+        let kinks = [-3.0, 0.0, 1.0, 3.0].into_iter().filter(|&v| !positive || v > 0.0);
+        let x: Vec<E::Scalar> = inputs.chain(kinks).map(|v| E::Scalar::of(f64::from(v as f32))).collect();
+        read(engine, &engine.activate(activation, order, &engine.upload(&x, &[x.len()])?)?)
+    }
+}
+
+struct Combine {
+    operation: Arithmetic,
+    a: &'static [usize],
+    b: &'static [usize],
+}
+
+impl Case for Combine {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let a = tensor(engine, 1, self.a);
+        // Divisors away from 0.
+        let b: Vec<E::Scalar> = values::<f64>(2, self.b.iter().product())
+            .iter()
+            .map(|v| E::Scalar::of(f64::from((v + v.signum() * 0.5) as f32)))
+            .collect();
+        read(engine, &engine.arithmetic(self.operation, &a, &engine.upload(&b, self.b)?)?)
+    }
+}
+
+struct Sum(&'static [usize], &'static [usize]);
+
+impl Case for Sum {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        read(engine, &engine.sum(&tensor(engine, 1, self.0), self.1)?)
+    }
+}
+
+struct Softmax(&'static [usize], usize, bool);
+
+impl Case for Softmax {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        read(engine, &engine.softmax(&tensor(engine, 1, self.0), self.1, self.2)?)
+    }
+}
+
+/// Selections, permutations, padding and joining of `[3, 5, 4, 7]`.
+struct Move;
+
+impl Case for Move {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let shape = [3, 5, 4, 7];
+        let x = tensor(engine, 1, &shape);
+        let mut all = vec![];
+        for (axis, length) in shape.into_iter().enumerate() {
+            let indices: Vec<u32> = (0..9).map(|i| (i * i + 1) % length as u32).collect();
+            let picked = engine.select(&x, axis, &indices)?;
+            all.push(read(engine, &engine.select_transposed(&picked, axis, &indices, length + 2)?)?);
+            all.push(read(engine, &picked)?);
+            all.push(read(engine, &engine.concat(&[&x, &picked, &x], axis)?)?);
+        }
+        let orders = [
+            [0, 1, 2, 3],
+            [0, 2, 1, 3],
+            [0, 1, 3, 2],
+            [3, 2, 1, 0],
+            [1, 0, 3, 2],
+            [0, 3, 1, 2],
+            [2, 3, 0, 1],
+        ];
+        for order in orders {
+            all.push(read(engine, &engine.permute(&x, &order)?)?);
+        }
+        let value = E::Scalar::of(0.5);
+        all.push(read(engine, &engine.pad(&x, &[0, 1, 0, 2], &[0, 0, 3, 1], value)?)?);
+        all.push(read(engine, &engine.pad(&x, &[-1, 0, -2, -3], &[0, -1, 1, -2], value)?)?);
+        Ok(all.concat())
+    }
+}
+
+/// Envelopes of random affine pieces: values, and the values that their pieces say.
+struct Envelope {
+    points: usize,
+    anchors: usize,
+    dimension: usize,
+    outputs: usize,
+    families: usize,
+    slots: usize,
+    curvatures: usize,
+    pieces: bool,
+}
+
+impl Envelope {
+    fn spec(&self) -> EnvelopeSpec {
+        let curvature =
+            |c: usize, k: usize| Curvature { a: 0.5 + c as f64 + 0.1 * k as f64, b: 1.0 + 2.0 * c as f64 };
+        EnvelopeSpec {
+            curvatures: (0..self.curvatures)
+                .map(|c| (0..self.outputs).map(|k| curvature(c, k)).collect())
+                .collect(),
+            families: self.families,
+            slots: self.slots,
+            pieces: self.pieces,
+        }
+    }
+
+    fn jets<E: Engine>(&self, engine: &E, range: std::ops::Range<usize>) -> Result<Jets<E::Buffer>> {
+        let part = |seed: u64, row: usize| -> Result<Vec<E::Scalar>> {
+            Ok(values(seed, self.anchors * row)[range.start * row..range.end * row].to_vec())
+        };
+        let (m, d, k) = (range.len(), self.dimension, self.outputs);
+        Ok(Jets {
+            points: engine.upload(&part(2, d)?, &[m, d])?,
+            values: engine.upload(&part(3, k)?, &[m, k])?,
+            jacobians: engine.upload(&part(4, k * d)?, &[m, k, d])?,
+        })
+    }
+
+    fn center(&self) -> Vec<f64> {
+        (0..self.dimension).map(|i| 0.3 + 1e-3 * i as f64).collect()
+    }
+}
+
+impl Case for Envelope {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let x = tensor(engine, 1, &[self.points, self.dimension]);
+        let mut envelope = engine.envelope(&x, self.outputs, &self.center(), &self.spec())?;
+        // Blocks of anchors, of which some feed no slot.
+        let step = self.anchors.div_ceil(3).max(1);
+        for start in (0..self.anchors).step_by(step) {
+            let range = start..(start + step).min(self.anchors);
+            let slots: Vec<u32> =
+                (0..self.families)
+                    .flat_map(|f| range.clone().map(move |i| (i * 7 + f) % (self.slots + 1)))
+                    .map(|slot| {
+                        if slot == self.slots && self.slots > 1 {
+                            u32::MAX
+                        } else {
+                            (slot % self.slots) as u32
+                        }
+                    })
+                    .collect();
+            engine.envelope_add(&mut envelope, &self.jets(engine, range)?, start, &slots)?;
+        }
+        let found = engine.envelope_finish(envelope)?;
+        let halves = [found.lower, found.upper].concat();
+        // Slots that nothing fed.
+        let mut all: Vec<f64> =
+            halves.iter().map(|v| v.f64()).map(|v| if v.abs() > 1e30 { 0.0 } else { v }).collect();
+        let pieces = [found.lower_piece, found.upper_piece].concat();
+        assert_eq!(pieces.len(), if self.pieces { halves.len() } else { 0 });
+        all.extend(pieces.iter().map(|&piece| if piece == u32::MAX { -1.0 } else { f64::from(piece) }));
+        Ok(all)
+    }
+}
+
+struct Secant {
+    points: usize,
+    anchors: usize,
+    dimension: usize,
+    outputs: usize,
+}
+
+impl Case for Secant {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let &Self { points, anchors, dimension, outputs } = self;
+        let jets = Envelope {
+            points,
+            anchors,
+            dimension,
+            outputs,
+            families: 1,
+            slots: 1,
+            curvatures: 1,
+            pieces: true,
+        };
+        // Points among which are anchors, exactly and nearly.
+        let mut x: Vec<E::Scalar> = values(1, points * dimension);
+        let anchors_at: Vec<E::Scalar> = values(2, anchors * dimension);
+        x[..dimension].copy_from_slice(&anchors_at[..dimension]);
+        for (x, a) in x[dimension..2 * dimension].iter_mut().zip(&anchors_at) {
+            *x = E::Scalar::of(f64::from((a.f64() * 1.001) as f32));
+        }
+        let x = engine.upload(&x, &[points, dimension])?;
+        let g = tensor(engine, 9, &[points, outputs]);
+        let mut secant = engine.secant(&x, &g, &jets.center())?;
+        for range in [0..anchors / 2, anchors / 2..anchors] {
+            engine.secant_add(&mut secant, &jets.jets(engine, range)?)?;
+        }
+        Ok(engine.secant_finish(secant)?.iter().flat_map(|c| [c.a, c.b]).collect())
+    }
+}
+
+/// Runs everything and names what is too far off.
+fn failures<E: SplineEngine>(engine: &E) -> Vec<String> {
+    let mut failures = vec![];
+    let mut check = |name: String, tolerance: f64, found: Result<f64>| match found {
+        Ok(difference) if difference <= tolerance => {}
+        Ok(difference) => failures.push(format!("{name}: {difference:e}")),
+        Err(error) => failures.push(format!("{name}: {error}")),
+    };
+    for (samples, repeats, inner, k, n) in [
+        (5, 1, 1, 33, 70),
+        (3, 10, 1, 300, 37),
+        (3, 5, 2, 20, 9),
+        (1, 1, 1, 530, 300),
+        (2, 17, 1, 8, 1),
+        (130, 1, 1, 64, 128),
+    ] {
+        for (gate, bias, activation) in [
+            (false, false, None),
+            (true, true, Some(Activation::Relu)),
+            (true, false, Some(Activation::Clip { low: -0.5, high: 0.75 })),
+            (false, true, Some(Activation::Tanh)),
+        ] {
+            let case = Matmul { samples, repeats, inner, k, n, gate, bias, activation };
+            let name = format!("matmul {:?}", (samples, repeats, inner, k, n, gate, bias, activation));
+            check(name, CLOSE, difference(&case, engine));
+        }
+    }
+    for (a, b) in [
+        (&[1, 37, 20][..], &[1, 20, 45][..]),
+        (&[3, 2, 9, 40], &[3, 2, 40, 9]),
+        (&[2, 3, 5, 140], &[1, 3, 140, 130]),
+        (&[1, 130, 7], &[4, 7, 3]),
+    ] {
+        for transposed in [[false, false], [true, false], [false, true], [true, true]] {
+            let flip = |shape: &'static [usize], flip: bool| -> &'static [usize] {
+                let mut shape = shape.to_vec();
+                let last = shape.len() - 1;
+                if flip {
+                    shape.swap(last - 1, last);
+                }
+                Box::leak(shape.into_boxed_slice())
+            };
+            let case = Multiply { a: flip(a, transposed[0]), b: flip(b, transposed[1]), transposed };
+            check(format!("multiply {a:?} {b:?} {transposed:?}"), CLOSE, difference(&case, engine));
+        }
+    }
+    let plain = Window::new([3, 3]).with_pads([1; 4]);
+    let strided = Window::new([3, 3]).with_strides([2, 2]).with_pads([1; 4]);
+    for (image, outputs, window, groups) in [
+        ([3, 4, 7, 9], 6, Window::new([1, 1]), 1),
+        ([2, 6, 11, 9], 70, plain, 1),
+        ([2, 20, 9, 11], 33, strided, 1),
+        ([2, 3, 20, 33], 5, Window::new([7, 7]).with_strides([2, 2]).with_pads([3; 4]), 1),
+        ([3, 12, 13, 10], 12, strided, 12),
+        ([1, 40, 6, 5], 130, Window::new([1, 1]), 1),
+        ([2, 4, 8, 7], 8, Window::new([3, 2]).with_strides([2, 3]).with_pads([1, 0, 2, 1]), 2),
+        ([2, 4, 1, 40], 6, Window::new([1, 5]).with_dilations([1, 3]).with_strides([1, 3]), 2),
+        ([2, 2, 9, 8], 3, Window::new([2, 3]).with_dilations([2, 2]).with_pads([0, 3, 1, 0]), 1),
+    ] {
+        let case = Convolve { image, outputs, window, groups };
+        check(
+            format!("convolution {image:?} to {outputs}, {window:?}, {groups}"),
+            CLOSE,
+            difference(&case, engine),
+        );
+    }
+    for (image, window, counted) in [
+        ([2, 3, 7, 9], Window::new([2, 2]).with_strides([2, 2]), [0; 4]),
+        ([1, 2, 8, 5], Window::new([3, 2]).with_strides([2, 1]).with_pads([1, 0, 1, 1]), [1, 0, 1, 1]),
+        ([2, 2, 9, 9], Window::new([2, 3]).with_dilations([2, 2]).with_pads([1, 2, 1, 2]), [1, 0, 0, 2]),
+        ([1, 5, 6, 6], Window::new([6, 6]), [0; 4]),
+    ] {
+        check(
+            format!("pooling {image:?} {window:?}"),
+            CLOSE,
+            difference(&Pool { image, window, counted }, engine),
+        );
+    }
+    let activations = [
+        Activation::Relu,
+        Activation::LeakyRelu { slope: 0.1 },
+        Activation::Clip { low: -0.3, high: 0.8 },
+        Activation::Abs,
+        Activation::HardSigmoid { alpha: 0.3, beta: 0.4 },
+        Activation::HardSwish,
+        Activation::Softsign,
+        Activation::Elu { alpha: 0.7 },
+        Activation::Selu { alpha: 1.67, gamma: 1.05 },
+        Activation::Celu { alpha: 1.3 },
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Softplus,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Mish,
+        Activation::Erf,
+        Activation::Exp,
+        Activation::Log,
+        Activation::Sqrt,
+        Activation::Power { exponent: 3.0 },
+        Activation::Power { exponent: -1.0 },
+        Activation::Power { exponent: 1.7 },
+        Activation::Sin,
+        Activation::Cos,
+    ];
+    for activation in activations {
+        for order in 0..3 {
+            check(
+                format!("{activation:?}, order {order}"),
+                CLOSE,
+                difference(&Activate(activation, order), engine),
+            );
+        }
+    }
+    let operations = [
+        Arithmetic::Add,
+        Arithmetic::Sub,
+        Arithmetic::Mul,
+        Arithmetic::Div,
+        Arithmetic::Min,
+        Arithmetic::Max,
+        Arithmetic::AtLeast,
+    ];
+    for operation in operations {
+        for (a, b) in [
+            (&[13, 70][..], &[13, 70][..]),
+            (&[13, 70], &[1, 70]),
+            (&[13, 1], &[1, 70]),
+            (&[4, 3, 1, 5], &[1, 3, 6, 1]),
+            (&[1], &[1]),
+            (&[2, 1, 3, 1, 2, 1, 3], &[1, 2, 1, 3, 1, 2, 3]),
+        ] {
+            check(
+                format!("{operation:?} {a:?} {b:?}"),
+                CLOSE,
+                difference(&Combine { operation, a, b }, engine),
+            );
+        }
+    }
+    for (shape, axes) in [
+        (&[7, 5, 9][..], &[1][..]),
+        (&[7, 5, 9], &[2]),
+        (&[7, 5, 9], &[0]),
+        (&[7, 5, 9], &[0, 2]),
+        (&[7, 5, 9], &[0, 1, 2]),
+        (&[3, 2000], &[1]),
+        (&[3, 2000, 2], &[1]),
+        (&[5, 90], &[1]),
+        (&[2, 3, 4, 5, 6], &[1, 3]),
+    ] {
+        check(format!("sum {shape:?} over {axes:?}"), CLOSE, difference(&Sum(shape, axes), engine));
+    }
+    for (shape, axis) in
+        [(&[7, 5, 9][..], 1), (&[7, 5, 9], 2), (&[3, 300], 1), (&[2, 70, 3], 1), (&[4, 6], 0)]
+    {
+        for log in [false, true] {
+            check(
+                format!("softmax {shape:?} {axis} {log}"),
+                CLOSE,
+                difference(&Softmax(shape, axis, log), engine),
+            );
+        }
+    }
+    check("moves".to_owned(), 0.0, difference(&Move, engine).map(|d| if d < 1e-7 { 0.0 } else { d }));
+    for (points, anchors, dimension, outputs, families, slots, curvatures, pieces) in [
+        (37, 50, 20, 3, 1, 1, 1, true),
+        (300, 170, 3, 2, 1, 1, 2, true),
+        (70, 33, 9, 1, 2, 3, 2, true),
+        (20, 40, 130, 2, 3, 1, 1, true),
+        (150, 140, 40, 4, 1, 1, 3, true),
+        (20, 70, 300, 2, 1, 1, 1, true),
+        (20, 40, 130, 2, 1, 2, 1, false),
+    ] {
+        let case = Envelope { points, anchors, dimension, outputs, families, slots, curvatures, pieces };
+        let name = format!(
+            "envelope {:?}",
+            (points, anchors, dimension, outputs, families, slots, curvatures, pieces)
+        );
+        check(name, CLOSE, difference(&case, engine));
+    }
+    for (points, anchors, dimension, outputs) in [(40, 30, 12, 3), (300, 20, 2, 1), (9, 140, 200, 2)] {
+        let case = Secant { points, anchors, dimension, outputs };
+        check(
+            format!("secant {:?}", (points, anchors, dimension, outputs)),
+            APPROXIMATE,
+            difference(&case, engine),
+        );
+    }
+    failures
+}
+
+#[test]
+fn the_cpu_passes() {
+    assert_eq!(failures(&Cpu::<f32>::new()), Vec::<String>::new());
+}
+
+#[test]
+fn the_gpu_passes() {
+    let Some(gpu) = gpu() else { return };
+    assert_eq!(failures(&gpu), Vec::<String>::new());
+}
+
+/// Parameters as uniforms, and jobs cut into many dispatches.
+#[test]
+fn the_gpu_passes_with_few_workgroups_at_once_and_without_immediates() {
+    let Some(first) = gpu() else { return };
+    let trial = Trial { workgroups: Some(3), immediates: false, ..Trial::default() };
+    let gpu = Gpu::open_for_trial(first.adapter().number, 1 << 28, trial).unwrap();
+    assert_eq!(failures(&gpu), Vec::<String>::new());
+}
+
+#[test]
+fn adapters_describe_themselves() {
+    let Some(_) = gpu() else { return };
+    for (number, adapter) in device::adapters().iter().enumerate() {
+        assert_eq!(adapter.number, number);
+        assert!(!adapter.name.is_empty() && adapter.largest_binding >= 1 << 20, "{adapter:?}");
+        assert_eq!(adapter.software, adapter.kind == "software");
+    }
+}
+
+/// The suite itself: each of these breaks one kernel a little.
+#[test]
+fn a_broken_kernel_fails() {
+    let Some(first) = gpu() else { return };
+    for (file, right, wrong) in [
+        ("arithmetic", "return a - b;", "return b - a;"),
+        ("pooling", "value > largest", "value >= largest"),
+        ("envelope", "max(norm +", "max(norm -"),
+    ] {
+        let trial = Trial { edit: Some((file, right, wrong)), ..Trial::default() };
+        let gpu = Gpu::open_for_trial(first.adapter().number, 1 << 28, trial).unwrap();
+        let failures = failures(&gpu);
+        assert!(!failures.is_empty(), "nobody notices {wrong} in {file}");
+    }
+}
+
+#[test]
+fn a_tensor_beyond_a_binding_is_refused_by_name() {
+    let Some(first) = gpu() else { return };
+    let trial = Trial { tensor: Some(1 << 12), ..Trial::default() };
+    let gpu = Gpu::open_for_trial(first.adapter().number, 1 << 28, trial).unwrap();
+    let error = gpu.upload(&[1.0; 2000], &[2000]).unwrap_err().to_string();
+    assert!(error.contains("MiB") && error.contains(&first.adapter().name), "{error}");
+    assert_eq!(gpu.largest_tensor(), 1 << 12);
+    let kept: Tensor<_> = gpu.upload(&[1.0; 1000], &[1000]).unwrap();
+    assert_eq!(gpu.download(&kept).unwrap(), [1.0; 1000]);
+}
