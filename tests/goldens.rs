@@ -1,14 +1,19 @@
 //! Networks as people publish them, against numbers that other programs computed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
+use common::gpu;
 use fenchel::Scalar;
-use fenchel::data::{array_names, read_array};
-use fenchel::engine::{Cpu, Engine};
+use fenchel::data::{Dataset, array_names, read_array};
+use fenchel::engine::{Context, Cpu, Engine, SplineEngine};
 use fenchel::network::Network;
 use fenchel::network::onnx::{LoadOptions, load};
+use fenchel::spline::{Evaluated, NetworkJets, Spline, evaluate};
 use fenchel::tolerance::{APPROXIMATE, CLOSE, relative_difference};
+use ndarray::Array2;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -45,7 +50,7 @@ fn compare<E: Engine>(engine: &E, network: &Network, path: &Path, [x, y]: [&str;
     assert!(difference < APPROXIMATE, "{what}: Jacobians differ by {difference:e}");
 }
 
-/// Loads a model and compares it with its golden file on both precisions.
+/// Loads a model and compares it with its golden file on both precisions of the CPU, and on the GPU.
 fn check(model: &Path, goldens: &Path) {
     let network = load(model, &LoadOptions::default()).unwrap().network;
     let names = array_names(goldens).unwrap();
@@ -61,6 +66,67 @@ fn check(model: &Path, goldens: &Path) {
     for (arrays, jacobian) in pairs {
         compare(&Cpu::<f32>::new(), &network, goldens, arrays, jacobian);
         compare(&Cpu::<f64>::new(), &network, goldens, arrays, jacobian);
+        if let Some(gpu) = gpu() {
+            compare(&gpu, &network, goldens, arrays, jacobian);
+        }
+    }
+    check_spline(&network, goldens);
+}
+
+/// The spline of every other row of `x` at the rows between, on an engine.
+fn spline<E: SplineEngine>(engine: &E, network: &Network, x: &Array2<f64>) -> Vec<Evaluated<f64>> {
+    let program = network.compile(engine).unwrap();
+    let every_second = |first: usize| {
+        let rows: Vec<usize> = (first..x.nrows()).step_by(2).collect();
+        Dataset::from_array(x.select(ndarray::Axis(0), &rows).view()).unwrap()
+    };
+    let source = NetworkJets::new(&program, every_second(0), (0..program.outputs()).collect()).unwrap();
+    let spline = Spline::isotropic(3.0, program.outputs()).unwrap();
+    let mut all = vec![];
+    evaluate(&spline, &source, &every_second(1), &Context::default(), |block| {
+        let wide = |values: Vec<E::Scalar>| values.into_iter().map(Scalar::f64).collect();
+        all.push(Evaluated {
+            range: block.range,
+            value: wide(block.value),
+            lower: wide(block.lower),
+            upper: wide(block.upper),
+            convex_piece: block.convex_piece,
+            concave_piece: block.concave_piece,
+        });
+        Ok(())
+    })
+    .unwrap();
+    all
+}
+
+/// Splines on both engines against f64: values, bounds and active pieces.
+fn check_spline(network: &Network, goldens: &Path) {
+    let (x, shape) = golden(goldens, "x");
+    let rows = shape[0].min(64);
+    let dimension = x.len() / shape[0];
+    let x = Array2::from_shape_vec((rows, dimension), x[..rows * dimension].to_vec()).unwrap();
+    let reference = spline(&Cpu::<f64>::new(), network, &x);
+    let check = |found: Vec<Evaluated<f64>>, engine: &str| {
+        let all = |blocks: &[Evaluated<f64>], part: fn(&Evaluated<f64>) -> &Vec<f64>| -> Vec<f64> {
+            blocks.iter().flat_map(|block| part(block).clone()).collect()
+        };
+        let parts: [fn(&Evaluated<f64>) -> &Vec<f64>; 3] = [|b| &b.value, |b| &b.lower, |b| &b.upper];
+        for part in parts {
+            let difference = relative_difference(all(&found, part), all(&reference, part));
+            // Values at a distance are slopes times it.
+            assert!(difference < APPROXIMATE, "{} on {engine}: {difference:e}", goldens.display());
+        }
+        // Pieces differ only where the two best are as good as equal: their values agree, as was just seen.
+        let pieces = |blocks: &[Evaluated<f64>]| -> Vec<u32> {
+            blocks.iter().flat_map(|b| [&b.convex_piece[..], &b.concave_piece].concat()).collect()
+        };
+        let (found, reference) = (pieces(&found), pieces(&reference));
+        let other = found.iter().zip(&reference).filter(|(a, b)| a != b).count();
+        assert!(other * 1000 <= found.len(), "{}: {other} other pieces on {engine}", goldens.display());
+    };
+    check(spline(&Cpu::<f32>::new(), network, &x), "the CPU");
+    if let Some(gpu) = gpu() {
+        check(spline(&gpu, network, &x), "the GPU");
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{dense, jets, random, random_rows};
+use common::{dense, gpu, jets, random, random_rows};
 use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Dual, Engine, Interval, Window};
 use fenchel::network::operators::{
     ArithmeticConstant, AveragePool, Branches, Concat, Convolution, ConvolutionTransposed, Dense, Expand,
@@ -296,11 +296,10 @@ fn derivatives_equal_central_differences_backward_and_forward() {
     }
 }
 
-#[test]
-fn f32_equals_f64_and_no_row_sees_another() {
+fn f32_equals_f64_and_no_row_sees_another<E: Engine<Scalar = f32>>(engine: &E) {
     for (name, network) in table() {
         let x = random_rows(40, 9, dimension(&network));
-        let program = network.compile(&Cpu::<f32>::new()).unwrap();
+        let program = network.compile(engine).unwrap();
         let narrow = x.mapv(|v| v as f32);
         let together = program.values(narrow.view(), &Context::default()).unwrap();
         let reference = values(&network, &narrow.mapv(f64::from));
@@ -310,13 +309,29 @@ fn f32_equals_f64_and_no_row_sees_another() {
         let budget = program.bytes_per_sample(None) + program.scratch_bytes();
         let alone = program.values(narrow.view(), &Context::default().with_memory(budget)).unwrap();
         assert!(alone == together, "{name}: a row depends on its batch");
-        let engine = program.engine();
         let jacobians = |rows: ndarray::ArrayView2<'_, f32>| {
             let jets = program.jets(&program.upload(rows).unwrap(), &[0, 1, 2]).unwrap();
             engine.download(&jets.jacobians).unwrap()
         };
+        let together = jacobians(narrow.view());
+        let (_, reference) = jets(&network, &narrow.mapv(f64::from));
+        let difference =
+            relative_difference(together.iter().map(|&v| f64::from(v)), reference.iter().copied());
+        assert!(difference < APPROXIMATE, "{name}: Jacobians differ by {difference:e}");
         let single: Vec<f32> = (0..9).flat_map(|n| jacobians(narrow.slice(ndarray::s![n..=n, ..]))).collect();
-        assert!(single == jacobians(narrow.view()), "{name}: a Jacobian depends on its batch");
+        assert!(single == together, "{name}: a Jacobian depends on its batch");
+    }
+}
+
+#[test]
+fn f32_equals_f64_and_no_row_sees_another_on_the_cpu() {
+    f32_equals_f64_and_no_row_sees_another(&Cpu::<f32>::new());
+}
+
+#[test]
+fn f32_equals_f64_and_no_row_sees_another_on_the_gpu() {
+    if let Some(gpu) = gpu() {
+        f32_equals_f64_and_no_row_sees_another(&gpu);
     }
 }
 

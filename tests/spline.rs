@@ -3,9 +3,10 @@
 
 mod common;
 
-use common::{jets, mlp, random, random_rows};
+use common::{gpu, jets, mlp, random, random_rows};
 use fenchel::data::{Dataset, Normalization, OutputFile};
-use fenchel::engine::{Activation, Context, Cpu, Curvature, Engine};
+use fenchel::engine::gpu::Trial;
+use fenchel::engine::{Activation, Context, Cpu, Curvature, Engine, Gpu, SplineEngine};
 use fenchel::network::Network;
 use fenchel::spline::{
     Certificate, Evaluated, Header, JetSource, Label, NetworkJets, Provenance, Selection, Spline, SplineFile,
@@ -40,7 +41,7 @@ fn half(
 }
 
 /// All of a spline's values, gathered.
-fn gather<S: Scalar, J: JetSource<Cpu<S>>>(
+fn gather<E: SplineEngine, J: JetSource<E>>(
     spline: &Spline,
     source: &J,
     points: &Array2<f64>,
@@ -68,17 +69,18 @@ fn gather<S: Scalar, J: JetSource<Cpu<S>>>(
     all
 }
 
-fn with_source<S: Scalar, R>(
+fn with_source<E: SplineEngine, R>(
+    engine: &E,
     network: &Network,
     anchors: &Array2<f64>,
-    f: impl FnOnce(&NetworkJets<'_, Cpu<S>>) -> R,
+    f: impl FnOnce(&NetworkJets<'_, E>) -> R,
 ) -> R {
-    let program = network.compile(&Cpu::<S>::new()).unwrap();
+    let program = network.compile(engine).unwrap();
     let anchors = Dataset::from_array(anchors.view()).unwrap();
     f(&NetworkJets::new(&program, anchors, (0..K).collect()).unwrap())
 }
 
-fn check_against_the_formula<S: Scalar>(tolerance: f64) {
+fn check_against_the_formula<E: SplineEngine>(engine: &E, tolerance: f64) {
     for (activation, curvature) in
         [(Activation::Sigmoid, 0.7), (Activation::Relu, 3.0), (Activation::Gelu, 0.0)]
     {
@@ -86,7 +88,7 @@ fn check_against_the_formula<S: Scalar>(tolerance: f64) {
         let (anchors, points) = (random_rows(2, 37, D), random_rows(3, 301, D));
         let spline = Spline::isotropic(curvature, K).unwrap();
         let all =
-            with_source::<S, _>(&network, &anchors, |s| gather(&spline, s, &points, &Context::default()));
+            with_source(engine, &network, &anchors, |s| gather(&spline, s, &points, &Context::default()));
         let mut expected = vec![];
         for (n, x) in points.rows().into_iter().enumerate() {
             for k in 0..K {
@@ -113,7 +115,7 @@ fn check_against_the_formula<S: Scalar>(tolerance: f64) {
         let mut moved = anchors.clone();
         moved[[4, 0]] += 0.5;
         let other =
-            with_source::<S, _>(&network, &moved, |s| gather(&spline, s, &points, &Context::default()));
+            with_source(engine, &network, &moved, |s| gather(&spline, s, &points, &Context::default()));
         let difference = relative_difference(other.value.iter().copied(), expected.iter().copied());
         assert!(difference > tolerance, "{activation:?}: a wrong anchor goes unnoticed");
     }
@@ -121,12 +123,19 @@ fn check_against_the_formula<S: Scalar>(tolerance: f64) {
 
 #[test]
 fn equals_the_published_formula_in_f64() {
-    check_against_the_formula::<f64>(EXACT);
+    check_against_the_formula(&Cpu::<f64>::new(), EXACT);
 }
 
 #[test]
 fn equals_the_published_formula_in_f32() {
-    check_against_the_formula::<f32>(CLOSE);
+    check_against_the_formula(&Cpu::<f32>::new(), CLOSE);
+}
+
+#[test]
+fn equals_the_published_formula_on_the_gpu() {
+    if let Some(gpu) = gpu() {
+        check_against_the_formula(&gpu, CLOSE);
+    }
 }
 
 #[test]
@@ -136,7 +145,9 @@ fn asymmetric_curvatures_weigh_the_halves() {
     let mut spline = Spline::isotropic(0.0, K).unwrap();
     spline.curvature =
         vec![Curvature { a: 0.3, b: 1.1 }, Curvature { a: 0.0, b: 2.0 }, Curvature { a: 0.5, b: 0.0 }];
-    let all = with_source::<f64, _>(&network, &anchors, |s| gather(&spline, s, &points, &Context::default()));
+    let all = with_source(&Cpu::<f64>::new(), &network, &anchors, |s| {
+        gather(&spline, s, &points, &Context::default())
+    });
     let expected = points.rows().into_iter().flat_map(|x| {
         let (network, anchors, spline) = (&network, &anchors, &spline);
         (0..K).map(move |k| {
@@ -228,19 +239,19 @@ fn repeated_points_and_anchors_do_no_harm() {
     assert!(of(&anchors).iter().all(|c| c.a.is_finite() && c.a < 10.0));
     // Of two equal pieces the first is active.
     let spline = Spline::isotropic(1.0, K).unwrap();
-    let all =
-        with_source::<f32, _>(&network, &doubled, |s| gather(&spline, s, &anchors, &Context::default()));
+    let all = with_source(&Cpu::<f32>::new(), &network, &doubled, |s| {
+        gather(&spline, s, &anchors, &Context::default())
+    });
     assert!(all.convex_piece.iter().chain(&all.concave_piece).all(|&piece| piece < 20));
 }
 
-#[test]
-fn memory_changes_no_bit() {
+fn memory_changes_no_bit<E: SplineEngine>(engine: &E, [anchors, points]: [usize; 2], memories: &[u64]) {
     let network = mlp(14, [D, 64, K], Activation::Sigmoid);
-    let (anchors, points) = (random_rows(15, 1500, D), random_rows(16, 2500, D));
+    let (anchors, points) = (random_rows(15, anchors, D), random_rows(16, points, D));
     let spline = Spline::isotropic(2.0, K).unwrap();
-    with_source::<f32, _>(&network, &anchors, |source| {
+    with_source(engine, &network, &anchors, |source| {
         let whole = gather(&spline, source, &points, &Context::default());
-        for memory in [3 << 20, 300_000, 60_000] {
+        for &memory in memories {
             let parts = gather(&spline, source, &points, &Context::default().with_memory(memory));
             assert!(parts == whole, "{memory} bytes");
         }
@@ -252,12 +263,36 @@ fn memory_changes_no_bit() {
 }
 
 #[test]
+fn memory_changes_no_bit_on_the_cpu() {
+    memory_changes_no_bit(&Cpu::<f32>::new(), [1500, 2500], &[3 << 20, 300_000, 60_000]);
+}
+
+/// Plans for bindings of 64 KiB and dispatches of four workgroups.
+#[test]
+fn memory_and_limits_change_no_bit_on_the_gpu() {
+    let Some(first) = gpu() else { return };
+    let trial = Trial { tensor: Some(1 << 16), workgroups: Some(2), ..Trial::default() };
+    let number = first.adapter().number;
+    let tiny = Gpu::open_for_trial(number, 1 << 20, trial).unwrap();
+    memory_changes_no_bit(&tiny, [300, 500], &[3 << 20, 600_000, 400_000]);
+    let network = mlp(14, [D, 64, K], Activation::Sigmoid);
+    let (anchors, points) = (random_rows(15, 300, D), random_rows(16, 500, D));
+    let spline = Spline::isotropic(2.0, K).unwrap();
+    let all = |gpu: &Gpu| {
+        with_source(gpu, &network, &anchors, |source| gather(&spline, source, &points, &Context::default()))
+    };
+    assert!(all(&tiny) == all(&first), "limits change the result");
+}
+
+#[test]
 fn halves_may_have_pieces_of_their_own() {
     let network = mlp(17, [D, 13, K], Activation::Tanh);
     let (anchors, points) = (random_rows(18, 30, D), random_rows(19, 25, D));
     let mut spline = Spline::isotropic(1.5, K).unwrap();
     (spline.lower, spline.upper) = (Selection::Some(vec![1, 4, 5, 20]), Selection::Some(vec![0, 2, 29]));
-    let all = with_source::<f64, _>(&network, &anchors, |s| gather(&spline, s, &points, &Context::default()));
+    let all = with_source(&Cpu::<f64>::new(), &network, &anchors, |s| {
+        gather(&spline, s, &points, &Context::default())
+    });
     let pick = |rows: &[usize]| anchors.select(ndarray::Axis(0), rows);
     let expected = points.rows().into_iter().flat_map(|x| {
         let (network, low, high) = (&network, pick(&[1, 4, 5, 20]), pick(&[0, 2, 29]));
@@ -270,8 +305,9 @@ fn halves_may_have_pieces_of_their_own() {
     assert!(all.concave_piece.iter().all(|p| [0, 2, 29].contains(p)));
     // The certificate still comes from all anchors.
     let complete = Spline::isotropic(1.5, K).unwrap();
-    let whole =
-        with_source::<f64, _>(&network, &anchors, |s| gather(&complete, s, &points, &Context::default()));
+    let whole = with_source(&Cpu::<f64>::new(), &network, &anchors, |s| {
+        gather(&complete, s, &points, &Context::default())
+    });
     assert_eq!((all.lower, all.upper), (whole.lower, whole.upper));
 }
 
@@ -283,7 +319,7 @@ fn saved(folder: &std::path::Path) -> (std::path::PathBuf, Evaluated<f64>, Array
     spline.certificate =
         Certificate { curvature: vec![Curvature { a: 1.0, b: 2.0 }; K], label: Label::Tested };
     let path = folder.join("s.safetensors");
-    let evaluated = with_source::<f32, _>(&network, &anchors, |source| {
+    let evaluated = with_source(&Cpu::<f32>::new(), &network, &anchors, |source| {
         let header = Header::new(Provenance::default(), Normalization::default(), Label::Tested);
         let indices: Vec<u64> = (100..133).collect();
         let context = Context::default().with_memory(100_000);
@@ -345,7 +381,7 @@ fn values_that_are_no_numbers_are_named() {
     let network = mlp(23, [D, 13, K], Activation::Tanh);
     let mut anchors = random_rows(24, 10, D);
     anchors[[6, 2]] = f64::NAN;
-    with_source::<f32, _>(&network, &anchors, |source| {
+    with_source(&Cpu::<f32>::new(), &network, &anchors, |source| {
         let error = source.block(0..10).map(|_| ()).unwrap_err();
         assert!(matches!(error, Error::NonFinite { row: 6, .. }), "{error}");
     });
@@ -358,7 +394,7 @@ fn a_job_can_be_stopped() {
     let cancellation = fenchel::engine::Cancellation::default();
     let context = Context::default().with_cancellation(cancellation.clone());
     let points = Dataset::from_array(random_rows(26, 5000, D).view()).unwrap();
-    with_source::<f32, _>(&network, &random_rows(27, 10, D), |source| {
+    with_source(&Cpu::<f32>::new(), &network, &random_rows(27, 10, D), |source| {
         let mut chunks = 0;
         let error = evaluate(&Spline::isotropic(1.0, K).unwrap(), source, &points, &context, |_| {
             chunks += 1;
