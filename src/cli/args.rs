@@ -63,7 +63,7 @@ pub(super) enum Verb {
     Sweep(Sweep),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
-    /// Time a network's forward passes and jets, in memory
+    /// Time kernels on each device, or a network's forward passes and jets, in memory
     Bench(Bench),
     /// List the devices there are
     Devices,
@@ -74,6 +74,13 @@ pub(super) struct Model {
     /// The network, an ONNX file
     pub model: PathBuf,
 
+    #[command(flatten)]
+    pub part: Part,
+}
+
+/// What of a network is meant.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Part {
     /// The node whose value counts as the output, by its name in the file [default: the output, or all side by side]
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
@@ -135,10 +142,14 @@ pub(super) struct Reading {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel bench model.onnx --samples 1000 --outputs 0..10")]
+#[command(
+    after_help = "Examples: fenchel bench --json, fenchel bench model.onnx --samples 1000 --outputs 0..10"
+)]
 pub(super) struct Bench {
+    /// The network, an ONNX file [default: none, but kernels on each device]
+    pub model: Option<PathBuf>,
     #[command(flatten)]
-    pub model: Model,
+    pub part: Part,
     #[command(flatten)]
     pub outputs: Outputs,
 
@@ -156,6 +167,14 @@ pub(super) struct Bench {
     /// Repetitions that are timed, after one that is not
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub repeats: usize,
+
+    /// Without a network: how long one measurement may take; larger jobs are halved until they fit
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub seconds: f64,
+
+    /// Without a network: only kernels whose name contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub only: String,
 }
 
 #[derive(Debug, Args)]

@@ -59,7 +59,7 @@ impl Job for Fit<'_> {
         let provenance = Provenance {
             model: file_name(&arguments.model.model),
             model_sha256: loaded.model.fingerprint.clone(),
-            node: arguments.model.node.clone(),
+            node: arguments.model.part.node.clone(),
             outputs,
             data: file_name(&arguments.data.data),
             data_sha256: data.fingerprint()?,

@@ -4,6 +4,8 @@
 
 mod args;
 mod bench;
+mod bench_kernels;
+mod bench_network;
 mod demo;
 mod devices;
 mod eval;

@@ -60,6 +60,11 @@ impl Session {
         Ok(Self { context, json: globals.json, precision: globals.precision, device: globals.device })
     }
 
+    /// What the user asked for.
+    pub(super) fn device(&self) -> DeviceChoice {
+        self.device
+    }
+
     /// Refuses a device that is not there, before anything is written.
     pub(super) fn check_device(&self) -> Result<()> {
         self.adapter().map(drop)
@@ -126,20 +131,20 @@ impl args::Model {
     /// Loads the network and cuts it as asked.
     pub(super) fn load(&self) -> Result<Loaded> {
         let Loaded { network, model } = self.load_all()?;
-        let network = network.cut(self.from.as_deref(), self.node.as_deref())?;
+        let network = network.cut(self.part.from.as_deref(), self.part.node.as_deref())?;
         Ok(Loaded { network, model })
     }
 
     /// Loads the network; all of it, with all inputs and outputs, where no cut is asked for.
     pub(super) fn load_whole(&self) -> Result<Loaded> {
-        if self.from.is_some() || self.node.is_some() { self.load() } else { self.load_all() }
+        if self.part.from.is_some() || self.part.node.is_some() { self.load() } else { self.load_all() }
     }
 
     /// Loads the network with the fixed inputs fixed.
     fn load_all(&self) -> Result<Loaded> {
-        let model = onnx::load(&self.model, &LoadOptions { logits: self.logits })?;
+        let model = onnx::load(&self.model, &LoadOptions { logits: self.part.logits })?;
         let mut network = model.network.clone();
-        for Fix { input, file } in &self.fix {
+        for Fix { input, file } in &self.part.fix {
             let data = Dataset::open(file, &ReadOptions::default())?;
             let value: Vec<f64> = data.rows(0..data.len())?.into_iter().collect();
             network = network.fix(input, &Constant::f64([value.len()], value)?)?;

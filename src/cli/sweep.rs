@@ -117,7 +117,7 @@ impl Job for Measure<'_> {
         let folder = Folder::at(&arguments.output)?;
         let identity = Identity {
             model: loaded.model.fingerprint.clone(),
-            cut: [arguments.model.from.clone(), arguments.model.node.clone()],
+            cut: [arguments.model.part.from.clone(), arguments.model.part.node.clone()],
             outputs: outputs.clone(),
             anchors: anchors.fingerprint()?,
             points: points.fingerprint()?,

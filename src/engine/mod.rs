@@ -42,6 +42,15 @@ pub type IndicesOf<E> = Tensor<<E as Engine>::Indices>;
 /// The jets of an engine.
 pub type JetsOf<E> = Jets<<E as Engine>::Buffer>;
 
+/// What a device can do at most, for shares of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Floor {
+    /// Floating-point operations in a second, in f32, by a loop of multiply-adds in registers.
+    pub flops: f64,
+    /// Bytes in a second that a copy reads and writes together.
+    pub bytes: f64,
+}
+
 /// A place to compute: one method for each kernel.
 ///
 /// Tensors stay where they are between kernels. Shapes below are row-major; `N` is the batch. A kernel's
@@ -219,6 +228,9 @@ pub trait SplineEngine: Engine {
     type Envelope: Send;
     /// A secant curvature in the making.
     type Secant: Send;
+
+    /// What the device can do at most, measured.
+    fn floor(&self) -> Result<Floor>;
 
     /// Bytes that envelopes and secant curvatures take beside points, jets and results.
     fn spline_scratch(&self) -> u64 {

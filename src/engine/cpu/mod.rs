@@ -9,6 +9,7 @@ mod copy;
 mod envelope;
 mod epilogue;
 mod filters;
+mod floor;
 mod layout;
 mod matmul;
 mod multiply;
@@ -32,7 +33,7 @@ use crate::{Error, Result, Scalar};
 use super::kernels::{
     Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window,
 };
-use super::{Engine, SplineEngine, Tensor};
+use super::{Engine, Floor, SplineEngine, Tensor};
 
 pub use envelope::CpuEnvelope;
 pub use filters::CpuFilters;
@@ -236,6 +237,10 @@ impl<S: Scalar> Engine for Cpu<S> {
 impl<S: Scalar> SplineEngine for Cpu<S> {
     type Envelope = CpuEnvelope<S>;
     type Secant = CpuSecant<S>;
+
+    fn floor(&self) -> Result<Floor> {
+        Ok(floor::floor())
+    }
 
     fn envelope(
         &self,

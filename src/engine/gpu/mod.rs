@@ -11,6 +11,7 @@ mod convolution;
 mod device;
 mod envelope;
 mod faults;
+mod floor;
 mod layout;
 mod matmul;
 mod multiply;
@@ -34,7 +35,7 @@ use super::device::Adapter;
 use super::kernels::{
     Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window,
 };
-use super::{Engine, SplineEngine, Tensor};
+use super::{Engine, Floor, SplineEngine, Tensor};
 
 use device::{Device, Kernel};
 
@@ -293,6 +294,10 @@ impl Engine for Gpu {
 impl SplineEngine for Gpu {
     type Envelope = GpuEnvelope;
     type Secant = GpuSecant;
+
+    fn floor(&self) -> Result<Floor> {
+        floor::floor(self)
+    }
 
     fn spline_scratch(&self) -> u64 {
         self.0.scratch

@@ -15,6 +15,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "convolution",
     "envelope",
     "envelope_fused",
+    "floor",
     "layout",
     "matmul",
     "multiply",
