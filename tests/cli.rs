@@ -173,7 +173,7 @@ fn a_network_cut_in_two_is_the_network() {
 #[test]
 fn run_reports_in_json() {
     let place = Place::with(&["moons.onnx", "moons.npz"]);
-    let report = place.json("run moons.onnx --data moons.npz --key x -o y.npy");
+    let report = place.json("run moons.onnx --data moons.npz --key x -o y.npy --device cpu");
     assert_eq!((&report["samples"], &report["outputs"]), (&1000.into(), &2.into()));
     assert_eq!(report["dimension"], 2);
     assert!(report["seconds"].as_f64().unwrap() >= 0.0);
@@ -454,6 +454,82 @@ fn bench_times_passes_in_memory() {
         assert!(seconds.iter().all(|&s| s > 0.0) && report[pass]["gflops"].as_f64().unwrap() > 0.0);
     }
     assert_eq!(place.names(), BTreeSet::from(["moons.onnx".to_owned()]), "nothing is written");
+}
+
+#[test]
+fn bench_times_kernels_on_each_device() {
+    let place = Place::with(&[]);
+    let quick = "bench --seconds 0.02 --repeats 1";
+    let report = place.json(&format!("{quick} --device cpu"));
+    let rows = report["rows"].as_array().unwrap();
+    let kernels: BTreeSet<&str> = rows.iter().map(|row| row["kernel"].as_str().unwrap()).collect();
+    assert!(
+        kernels.is_superset(&BTreeSet::from(["convolution", "envelope", "jets", "matmul"])),
+        "{kernels:?}"
+    );
+    for row in rows {
+        let number = |key: &str| row[key].as_f64().unwrap();
+        assert!(number("seconds") > 0.0 && number("gflops") > 0.0 && number("share_of_floor") > 0.0, "{row}");
+        assert_eq!(row["gpairs"].is_number(), row["kernel"] == "envelope");
+        assert!(row["ratio_to_cpu"].is_null() && row["device"].as_str().unwrap().starts_with("CPU"));
+    }
+    let floors = report["floors"].as_array().unwrap();
+    assert!(floors.len() == 1 && floors[0]["gbytes"].as_f64().unwrap() > 0.0);
+    assert!(place.done(&format!("{quick} --device cpu --only matmul")).contains("| matmul |"));
+    if !graphics(&place) {
+        return;
+    }
+    let report = place.json(&format!("{quick} --device gpu --only matmul"));
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[1]["ratio_to_cpu"].is_number()), (2, true));
+}
+
+/// Whether there is a graphics adapter; where one is required, there must be.
+fn graphics(place: &Place) -> bool {
+    let found = place.json("devices")["adapters"].as_array().is_some_and(|adapters| !adapters.is_empty());
+    assert!(found || std::env::var_os("FENCHEL_REQUIRE_GPU").is_none(), "no graphics adapter was found");
+    found
+}
+
+#[test]
+fn every_verb_gives_the_same_on_a_graphics_device() {
+    let place = Place::with(&["digits_cnn.onnx", "digits.npz", "moons.onnx", "moons.npz"]);
+    if !graphics(&place) {
+        return;
+    }
+    let data = "--data digits.npz --scale 0.0625";
+    for device in ["cpu", "gpu"] {
+        let end = format!("--device {device}");
+        place.write("x.npy", &golden("digits_cnn", "x"));
+        place.done(&format!(
+            "run digits_cnn.onnx --data x.npy -o y_{device}.npy --jacobian j_{device}.npy {end}"
+        ));
+        place.done(&format!(
+            "fit digits_cnn.onnx {data} --take 0..200 --curvature 3 -o s_{device}.safetensors {end}"
+        ));
+        place.done(&format!("eval s_{device}.safetensors --data x.npy -o e_{device}.npz {end}"));
+        let sweep = "--key x --anchors 0..60 --points 500..900 --pieces 10,60 --curvature 1,secant --seeds 2";
+        place.done(&format!("sweep moons.onnx --data moons.npz {sweep} -o sweep_{device} {end}"));
+    }
+    for name in ["y", "j"] {
+        let [cpu, gpu] = ["cpu", "gpu"].map(|device| place.array(&format!("{name}_{device}.npy"), None));
+        assert!(difference(&gpu, &cpu) < APPROXIMATE, "{name}");
+    }
+    for key in ["value", "lower", "upper", "convex_piece", "concave_piece"] {
+        let [cpu, gpu] = ["cpu", "gpu"].map(|device| place.array(&format!("e_{device}.npz"), Some(key)));
+        if key.ends_with("piece") {
+            let other = cpu.iter().zip(&gpu).filter(|(a, b)| a != b).count();
+            assert!(100 * other <= cpu.len(), "{key}: {other} others of {}", cpu.len());
+        } else {
+            assert!(difference(&gpu, &cpu) < APPROXIMATE, "{key}");
+        }
+    }
+    let rows = |device: &str| -> Vec<f64> {
+        let rows: Value = serde_json::from_slice(&place.read(&format!("sweep_{device}/rows.json"))).unwrap();
+        let rows = rows["rows"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["relative_rmse"].as_f64().unwrap()).collect()
+    };
+    assert!(relative_difference(rows("gpu"), rows("cpu")) < APPROXIMATE);
 }
 
 #[test]

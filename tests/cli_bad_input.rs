@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fenchel::data::{NpyWriter, OutputFile, read_array};
+use fenchel::engine::device;
 use fenchel::tolerance::CLOSE;
 use ndarray::{Axis, Slice};
 use rten_onnx::onnx::{ModelProto, NodeProto};
@@ -454,27 +455,36 @@ fn negative_factors_are_numbers() {
 }
 
 #[test]
-fn graphics_adapters_are_refused_by_this_version() {
+fn devices_that_are_not_there_are_refused() {
     let place = Place::new().with_spline();
-    for device in ["gpu", "gpu:0", "gpu:7"] {
-        let named = format!("--device {device}");
-        let parts = [named.as_str(), "CPU"];
-        place.fails(&format!("run moons.onnx --data moons.npz -o y.npy {named}"), 1, &parts);
-        place.fails(
-            &format!("fit moons.onnx --data moons.npz --curvature 1 -o s.safetensors {named}"),
-            1,
-            &parts,
-        );
-        place.fails(&format!("eval good.safetensors --data moons.npz -o e.npz {named}"), 1, &parts);
-        let sweep = "sweep moons.onnx --data moons.npz --anchors 0..9 --points 9..20 --curvature 1 -o d";
-        place.fails(&format!("{sweep} {named}"), 1, &parts);
+    let named = "--device gpu:77";
+    let parts = [named, "fenchel devices"];
+    place.fails(&format!("run moons.onnx --data moons.npz -o y.npy {named}"), 1, &parts);
+    place.fails(
+        &format!("fit moons.onnx --data moons.npz --curvature 1 -o s.safetensors {named}"),
+        1,
+        &parts,
+    );
+    place.fails(&format!("eval good.safetensors --data moons.npz -o e.npz {named}"), 1, &parts);
+    let sweep = "sweep moons.onnx --data moons.npz --anchors 0..9 --points 9..20 --curvature 1 -o d";
+    place.fails(&format!("{sweep} {named}"), 1, &parts);
+    place.fails(&format!("bench {named}"), 1, &parts);
+}
+
+#[test]
+fn graphics_devices_refuse_f64_by_name() {
+    let place = Place::new();
+    if device::adapters().is_empty() {
+        return;
     }
+    let run = "run moons.onnx --data moons.npz -o y.npy --device gpu --precision f64";
+    place.fails(run, 2, &["--device gpu", "f32"]);
 }
 
 #[test]
 fn a_demo_that_cannot_run_writes_nothing() {
     let place = Place::new();
-    place.fails("demo --device gpu", 1, &["--device gpu"]);
+    place.fails("demo --device gpu:77", 1, &["--device gpu:77"]);
     place.write("fenchel-demo", b"a file");
     place.fails("demo", 1, &["'fenchel-demo'"]);
 }

@@ -339,7 +339,7 @@ fn files_keep_every_bit() {
     assert_eq!(file.spline().certificate.label, Label::Tested);
     let source = file.jets(&Cpu::<f32>::new());
     assert!(gather(file.spline(), &source, &points, &Context::default()) == evaluated);
-    let jets = source.block(5..9).unwrap();
+    let (jets, _) = source.block(5..9).unwrap();
     assert_eq!(source.engine().download(&jets.values).unwrap().len(), 4 * K);
 }
 

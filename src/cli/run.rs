@@ -1,11 +1,13 @@
 //! `fenchel run`: outputs and Jacobians.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use serde_json::json;
 
 use crate::data::{Dataset, NpyWriter, OutputFile};
 use crate::engine::SplineEngine;
+use crate::engine::plan::overlapped;
 use crate::network::{Network, check_finite};
 use crate::spline::check_rows;
 use crate::{Error, Result};
@@ -52,23 +54,35 @@ impl Job for Pass<'_> {
         let mut jacobians = arguments.jacobian.as_ref().map(|path| writer(path, &[n, k, d])).transpose()?;
         let start = Instant::now();
         context.progress().start("samples", n as u64);
-        for range in program.chunks(n, jacobians.is_some().then_some(k), context.memory())?.iter() {
+        let chunks = program.chunks(n, jacobians.is_some().then_some(k), context.memory())?;
+        let wants_jets = jacobians.is_some();
+        let begin = |range: Range<usize>| {
             context.check()?;
-            let x = program.upload(data.rows::<E::Scalar>(range.clone())?.view())?;
-            let chosen = if let Some(jacobians) = &mut jacobians {
+            let x = program.upload(data.rows::<E::Scalar>(range)?.view())?;
+            if wants_jets {
                 let jets = program.jets(&x, &outputs)?;
-                jacobians.write(&engine.download(&jets.jacobians)?)?;
-                engine.download(&jets.values)?
+                Ok((engine.request(&jets.values)?, Some(engine.request(&jets.jacobians)?)))
             } else {
-                let all = engine.download(&program.forward(&x)?)?;
-                all.chunks_exact(program.outputs()).flat_map(|row| outputs.iter().map(|&k| row[k])).collect()
+                Ok((engine.request(&program.forward(&x)?)?, None))
+            }
+        };
+        overlapped(&engine, chunks, begin, |range, (y, slopes)| {
+            let y = engine.receive(y)?;
+            let chosen = if slopes.is_some() {
+                y
+            } else {
+                y.chunks_exact(program.outputs()).flat_map(|row| outputs.iter().map(|&k| row[k])).collect()
             };
             check_finite(&chosen, k, range.start)?;
             if let Some(values) = &mut values {
                 values.write(&chosen)?;
             }
+            if let (Some(jacobians), Some(slopes)) = (&mut jacobians, slopes) {
+                jacobians.write(&engine.receive(slopes)?)?;
+            }
             context.progress().advance(range.len() as u64);
-        }
+            Ok(())
+        })?;
         context.progress().finish();
         values.map(NpyWriter::finish).transpose()?;
         jacobians.map(NpyWriter::finish).transpose()?;

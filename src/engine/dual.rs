@@ -130,6 +130,7 @@ impl<E: Engine> Engine for Dual<E> {
     type Scalar = E::Scalar;
     type Buffer = DualBuffer<E::Buffer>;
     type Indices = E::Indices;
+    type Request = E::Request;
     type Matrix = E::Matrix;
     type Filters = E::Filters;
 
@@ -139,6 +140,10 @@ impl<E: Engine> Engine for Dual<E> {
 
     fn parallelism(&self) -> usize {
         self.0.parallelism()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.in_flight()
     }
 
     fn largest_tensor(&self) -> u64 {
@@ -155,8 +160,12 @@ impl<E: Engine> Engine for Dual<E> {
     }
 
     /// The values, without their tangents.
-    fn download(&self, tensor: &DualTensor<E>) -> Result<Vec<E::Scalar>> {
-        self.0.download(&self.value(tensor))
+    fn request(&self, tensor: &DualTensor<E>) -> Result<E::Request> {
+        self.0.request(&self.value(tensor))
+    }
+
+    fn receive(&self, request: E::Request) -> Result<Vec<E::Scalar>> {
+        self.0.receive(request)
     }
 
     fn matrix(&self, values: &[E::Scalar], k: usize, n: usize) -> Result<E::Matrix> {

@@ -64,6 +64,8 @@ pub trait Engine: Clone + Send + Sync + 'static {
     type Buffer: Clone + Send + Sync + 'static;
     /// Holds `u32` elements; reference-counted.
     type Indices: Clone + Send + Sync + 'static;
+    /// A tensor on its way back.
+    type Request: Send;
     /// The right operand of a product, laid out for it once.
     type Matrix: Send + Sync + 'static;
     /// The filters of a convolution, laid out for it once.
@@ -89,7 +91,21 @@ pub trait Engine: Clone + Send + Sync + 'static {
     fn upload(&self, values: &[Self::Scalar], shape: &[usize]) -> Result<TensorOf<Self>>;
 
     /// Copies a tensor back. Errors of earlier kernels may surface here.
-    fn download(&self, tensor: &TensorOf<Self>) -> Result<Vec<Self::Scalar>>;
+    fn download(&self, tensor: &TensorOf<Self>) -> Result<Vec<Self::Scalar>> {
+        self.receive(self.request(tensor)?)
+    }
+
+    /// Begins to copy a tensor back, while other work is prepared.
+    fn request(&self, tensor: &TensorOf<Self>) -> Result<Self::Request>;
+
+    /// Waits for a tensor that was requested. Errors of kernels before it may surface here.
+    fn receive(&self, request: Self::Request) -> Result<Vec<Self::Scalar>>;
+
+    /// Pieces of a job that should be under way at once, so that the device never waits for the host; plans share the
+    /// memory among them.
+    fn in_flight(&self) -> usize {
+        1
+    }
 
     /// Lays out a matrix `[k, n]` as the right operand of [`matmul`](Self::matmul).
     fn matrix(&self, values: &[Self::Scalar], k: usize, n: usize) -> Result<Self::Matrix>;

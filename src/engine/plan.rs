@@ -1,5 +1,6 @@
 //! The planner: from a memory budget to chunks. Pure, so that every decision can be tested.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::{Error, Result};
@@ -65,6 +66,29 @@ pub fn at_once<E: Engine>(engine: &E, elements: usize, what: &str) -> Result<usi
         0 => Err(Error::Tensor { what: what.to_owned(), needed, largest }),
         most => Ok(most),
     }
+}
+
+/// Starts the work on each chunk before that on the one before is finished, as far as the engine has several in flight;
+/// finishes them in order.
+///
+/// # Errors
+/// What `start` and `finish` say.
+pub fn overlapped<E: Engine, T>(
+    engine: &E,
+    chunks: Chunks,
+    mut start: impl FnMut(Range<usize>) -> Result<T>,
+    mut finish: impl FnMut(Range<usize>, T) -> Result<()>,
+) -> Result<()> {
+    let mut started = VecDeque::new();
+    for range in chunks.iter() {
+        started.push_back((range.clone(), start(range)?));
+        if started.len() >= engine.in_flight()
+            && let Some((range, work)) = started.pop_front()
+        {
+            finish(range, work)?;
+        }
+    }
+    started.into_iter().try_for_each(|(range, work)| finish(range, work))
 }
 
 /// What envelopes of many points over many anchors take.

@@ -257,13 +257,16 @@ impl<E: Engine> Program<E> {
     pub fn values(&self, x: ArrayView2<'_, E::Scalar>, context: &Context) -> Result<Array2<E::Scalar>> {
         let chunks = self.chunks(x.nrows(), None, context.memory())?;
         let mut values = Vec::with_capacity(x.nrows() * self.outputs());
-        for range in chunks.iter() {
+        let start = |range| {
             context.check()?;
-            let rows = x.slice(ndarray::s![range.clone(), ..]);
-            let y = self.engine.download(&self.forward(&self.upload(rows)?)?)?;
+            self.engine.request(&self.forward(&self.upload(x.slice(ndarray::s![range, ..]))?)?)
+        };
+        plan::overlapped(&self.engine, chunks, start, |range, y| {
+            let y = self.engine.receive(y)?;
             check_finite(&y, self.outputs(), range.start)?;
             values.extend(y);
-        }
+            Ok(())
+        })?;
         Array2::from_shape_vec((x.nrows(), self.outputs()), values).map_err(|e| Error::Shape(e.to_string()))
     }
 
@@ -285,7 +288,8 @@ impl<E: Engine> Program<E> {
     pub fn chunks(&self, samples: usize, jets_of: Option<usize>, budget: u64) -> Result<Chunks> {
         let what = if jets_of.is_some() { "the jet of one sample" } else { "the forward pass of one sample" };
         let most = self.at_once(jets_of)?.min(SAMPLES);
-        Chunks::within(what, samples, self.bytes_per_sample(jets_of), self.scratch_bytes(), budget, most)
+        let bytes = self.bytes_per_sample(jets_of) * self.engine.in_flight() as u64;
+        Chunks::within(what, samples, bytes, self.scratch_bytes(), budget, most)
     }
 
     /// How many samples run at once so that none of their tensors is larger than the engine takes; jets of so many

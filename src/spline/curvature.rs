@@ -1,13 +1,13 @@
 //! Curvatures from values alone.
 
 use crate::data::Dataset;
-use crate::engine::plan::Chunks;
+use crate::engine::plan::{Chunks, at_once};
 use crate::engine::{Context, Curvature, SplineEngine};
 use crate::network::Program;
 use crate::{Error, Result};
 
-use super::JetSource;
 use super::jets::check_rows;
+use super::{JetSource, Unchecked};
 
 /// The smallest curvatures for which the bounds of all anchors hold at all `points`, for each output: `a` is the
 /// largest `2 (T_i(x) - g(x)) / d_i(x)^2` over the pairs, `b` the largest negative.
@@ -36,10 +36,13 @@ pub fn secant<E: SplineEngine, J: JetSource<E> + ?Sized>(
     let jet =
         ((source.dimension() * (outputs.len() + 2) + outputs.len()) * scalar) as u64 + source.bytes_to_make();
     let point = ((3 * source.dimension() + outputs.len() * 8) * scalar) as u64;
-    let (what, budget, scratch) = ("a secant curvature", context.memory(), source.scratch_bytes());
+    let scratch = source.scratch_bytes() + engine.spline_scratch();
+    let (what, budget) = ("a secant curvature", context.memory());
+    let most_points = at_once(engine, source.dimension().max(6 * outputs.len()), what)?.min(1 << 11);
+    let most_anchors = source.most_jets()?.min(1 << 10);
     Chunks::within(what, 1, 2 * point.max(jet), scratch, budget, 1)?;
-    let point_chunks = Chunks::within(what, points.len(), 2 * point, scratch, budget, 1 << 11)?;
-    let anchors = Chunks::within(what, source.anchors(), 2 * jet, scratch, budget, 1 << 10)?;
+    let point_chunks = Chunks::within(what, points.len(), 2 * point, scratch, budget, most_points)?;
+    let anchors = Chunks::within(what, source.anchors(), 2 * jet, scratch, budget, most_anchors)?;
     let for_values = context.clone().with_memory((budget - scratch) / 2 + scratch);
     let center = source.center()?;
     let mut largest = vec![Curvature::default(); outputs.len()];
@@ -50,10 +53,18 @@ pub fn secant<E: SplineEngine, J: JetSource<E> + ?Sized>(
         let chosen = all.select(ndarray::Axis(1), outputs);
         let x = program.upload(rows.view())?;
         let mut secant = engine.secant(&x, &program.upload(chosen.view())?, &center)?;
+        let mut last: Option<Unchecked<E>> = None;
         for block in anchors.iter() {
             context.check()?;
-            engine.secant_add(&mut secant, &source.block(block.clone())?)?;
+            let (jets, unchecked) = source.block(block.clone())?;
+            engine.secant_add(&mut secant, &jets)?;
+            if let Some(before) = last.replace(unchecked) {
+                before.check(engine)?;
+            }
             context.progress().advance((range.len() * block.len()) as u64);
+        }
+        if let Some(last) = last {
+            last.check(engine)?;
         }
         for (largest, new) in largest.iter_mut().zip(engine.secant_finish(secant)?) {
             *largest = Curvature { a: largest.a.max(new.a), b: largest.b.max(new.b) };

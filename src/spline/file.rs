@@ -21,7 +21,7 @@ use crate::engine::plan::Chunks;
 use crate::engine::{Context, Curvature, Jets, JetsOf, SplineEngine};
 use crate::{Error, Result, Scalar};
 
-use super::{Certificate, JetSource, Label, Selection, Spline, jets};
+use super::{Certificate, JetSource, Label, Selection, Spline, Unchecked, jets};
 
 /// The version of the format that this version writes and reads.
 const VERSION: u32 = 1;
@@ -136,8 +136,9 @@ pub fn save<E: SplineEngine, J: JetSource<E> + ?Sized>(
     context.progress().start("jets", m as u64);
     for block in blocks.iter() {
         context.check()?;
-        let jets = source.block(block.clone())?;
+        let (jets, unchecked) = source.block(block.clone())?;
         let engine = source.engine();
+        unchecked.check(engine)?;
         writer.put("anchors.points", block.start * d, &engine.download(&jets.points)?)?;
         writer.put("anchors.values", block.start * k, &engine.download(&jets.values)?)?;
         writer.put("anchors.slopes", block.start * k * d, &engine.download(&jets.jacobians)?)?;
@@ -435,18 +436,19 @@ impl<E: SplineEngine> JetSource<E> for FileJets<'_, E> {
         0
     }
 
-    fn block(&self, range: Range<usize>) -> Result<JetsOf<E>> {
+    fn block(&self, range: Range<usize>) -> Result<(JetsOf<E>, Unchecked<E>)> {
         let [_, k, d] = self.file.lengths;
         let upload = |name: &str, shape: &[usize]| {
             let row: usize = shape.iter().product();
             let values = self.file.floats::<E::Scalar>(name, range.start * row..range.end * row, row)?;
             self.engine.upload(&values, &[&[range.len()], shape].concat())
         };
-        Ok(Jets {
+        let jets = Jets {
             points: upload("anchors.points", &[d])?,
             values: upload("anchors.values", &[k])?,
             jacobians: upload("anchors.slopes", &[k, d])?,
-        })
+        };
+        Ok((jets, Unchecked::nothing()))
     }
 
     fn center(&self) -> Result<Vec<f64>> {

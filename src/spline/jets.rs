@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::data::Dataset;
 use crate::engine::plan::at_once;
-use crate::engine::{JetsOf, SplineEngine};
+use crate::engine::{Engine, JetsOf, SplineEngine};
 use crate::network::Program;
 use crate::{Error, Result, Scalar};
 
@@ -37,17 +37,43 @@ pub trait JetSource<E: SplineEngine> {
         at_once(self.engine(), elements, "the jet of one anchor")
     }
 
-    /// Jets of these anchors.
+    /// Jets of these anchors, and what is to be found out about them when there is time.
     ///
     /// # Errors
-    /// What reading or computing says; [`Error::NonFinite`] for anchors or values that are no numbers.
-    fn block(&self, range: Range<usize>) -> Result<JetsOf<E>>;
+    /// What reading or computing says; [`Error::NonFinite`] for anchors that are no numbers.
+    fn block(&self, range: Range<usize>) -> Result<(JetsOf<E>, Unchecked<E>)>;
 
     /// A point amid the anchors `[D]`, from which points and anchors are measured.
     ///
     /// # Errors
     /// As [`block`](Self::block).
     fn center(&self) -> Result<Vec<f64>>;
+}
+
+/// Values at anchors that are on their way back, to see whether they are numbers. Whoever uses jets checks them before
+/// a result goes out, and best after giving the engine more to do.
+pub struct Unchecked<E: Engine>(Option<(usize, usize, E::Request)>);
+
+impl<E: Engine> Unchecked<E> {
+    /// For values that were checked before.
+    pub(super) fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// Waits for the values and looks at them.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] for a value that is no number; what the engine says.
+    pub fn check(self, engine: &E) -> Result<()> {
+        let Some((first, outputs, values)) = self.0 else { return Ok(()) };
+        match engine.receive(values)?.iter().position(|v| !v.f64().is_finite()) {
+            None => Ok(()),
+            Some(i) => {
+                let what = "the network's output at the anchors".to_owned();
+                Err(Error::NonFinite { what, row: first + i / outputs })
+            }
+        }
+    }
 }
 
 /// Jets of a network at rows of data.
@@ -136,15 +162,11 @@ impl<E: SplineEngine> JetSource<E> for NetworkJets<'_, E> {
         self.program.at_once(Some(self.outputs.len()))
     }
 
-    fn block(&self, range: Range<usize>) -> Result<JetsOf<E>> {
+    fn block(&self, range: Range<usize>) -> Result<(JetsOf<E>, Unchecked<E>)> {
         let rows = self.anchors.rows::<E::Scalar>(range.clone())?;
         let jets = self.program.jets(&self.program.upload(rows.view())?, &self.outputs)?;
-        let values = self.engine().download(&jets.values)?;
-        if let Some(i) = values.iter().position(|v| !v.f64().is_finite()) {
-            let row = range.start + i / self.outputs.len();
-            return Err(Error::NonFinite { what: "the network's output at the anchors".to_owned(), row });
-        }
-        Ok(jets)
+        let values = self.engine().request(&jets.values)?;
+        Ok((jets, Unchecked(Some((range.start, self.outputs.len(), values)))))
     }
 
     fn center(&self) -> Result<Vec<f64>> {

@@ -30,7 +30,7 @@ pub use curvature::secant;
 pub use evaluate::{Evaluated, evaluate};
 pub use file::{Header, Provenance, SplineFile, save};
 pub(crate) use jets::check_rows;
-pub use jets::{JetSource, NetworkJets};
+pub use jets::{JetSource, NetworkJets, Unchecked};
 pub use selection::{Selection, shuffled};
 pub use stream::{Demand, PointBlock, envelopes};
 

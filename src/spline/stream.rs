@@ -9,8 +9,8 @@ use crate::data::Dataset;
 use crate::engine::plan::{EnvelopeDemand, EnvelopePlan, at_once};
 use crate::engine::{Context, EnvelopeSpec, EnvelopeValues, JetsOf, SplineEngine};
 
-use super::JetSource;
 use super::jets::check_rows;
+use super::{JetSource, Unchecked};
 
 /// Envelopes of a chunk of points.
 pub struct PointBlock<'a, S> {
@@ -61,17 +61,30 @@ pub fn envelopes<E: SplineEngine, J: JetSource<E> + ?Sized>(
         let (values, shape) = (rows.as_standard_layout(), [rows.nrows(), rows.ncols()]);
         let x = engine.upload(values.as_slice().unwrap_or_default(), &shape)?;
         let mut envelope = engine.envelope(&x, source.outputs(), &center, spec)?;
+        let mut last: Option<Unchecked<E>> = None;
         for (number, block) in plan.anchors.iter().enumerate() {
             context.check()?;
-            let fresh = if number < kept.len() { None } else { Some(source.block(block.clone())?) };
+            let (fresh, unchecked) = if number < kept.len() {
+                (None, None)
+            } else {
+                let (jets, unchecked) = source.block(block.clone())?;
+                (Some(jets), Some(unchecked))
+            };
             let jets = fresh.as_ref().unwrap_or_else(|| &kept[number]);
             let of_block: Vec<u32> = slots
                 .chunks_exact(anchors)
                 .flat_map(|family| family[block.clone()].iter().copied())
                 .collect();
             engine.envelope_add(&mut envelope, jets, block.start, &of_block)?;
+            // The block before, while the engine works on this one.
+            if let Some(before) = std::mem::replace(&mut last, unchecked) {
+                before.check(engine)?;
+            }
             kept.extend(fresh.filter(|_| plan.keep_jets));
             context.progress().advance((range.len() * block.len()) as u64);
+        }
+        if let Some(last) = last {
+            last.check(engine)?;
         }
         visit(PointBlock { range, points: rows.view(), envelopes: engine.envelope_finish(envelope)? })?;
     }

@@ -85,6 +85,7 @@ impl<S: Scalar> Engine for Cpu<S> {
     type Scalar = S;
     type Buffer = CpuBuffer<S>;
     type Indices = Arc<Vec<u32>>;
+    type Request = CpuTensor<S>;
     type Matrix = CpuMatrix<S>;
     type Filters = CpuFilters<S>;
 
@@ -108,8 +109,12 @@ impl<S: Scalar> Engine for Cpu<S> {
         Ok(CpuTensor::of(shape, copy))
     }
 
-    fn download(&self, tensor: &CpuTensor<S>) -> Result<Vec<S>> {
-        Ok(tensor.values().to_vec())
+    fn request(&self, tensor: &CpuTensor<S>) -> Result<CpuTensor<S>> {
+        Ok(tensor.clone())
+    }
+
+    fn receive(&self, request: CpuTensor<S>) -> Result<Vec<S>> {
+        Ok(request.values().to_vec())
     }
 
     fn matrix(&self, values: &[S], k: usize, n: usize) -> Result<CpuMatrix<S>> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::num::NonZero;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::Pod;
@@ -121,6 +121,15 @@ pub(super) struct Device {
     staging: Arc<Pool>,
     uniforms: Arc<Pool>,
     recorder: Mutex<Recorder>,
+}
+
+/// A tensor on its way back.
+#[derive(Debug)]
+pub struct GpuRequest {
+    staging: Pooled,
+    bytes: u64,
+    submission: Option<wgpu::SubmissionIndex>,
+    mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
 /// Commands that were not handed over yet.
@@ -249,41 +258,47 @@ impl Device {
         Ok(buffer)
     }
 
-    /// Copies the first bytes of a buffer back, in the same submission as what is recorded.
+    /// Begins to copy the first elements of a buffer back, in the same submission as what is recorded.
     ///
     /// # Errors
     /// [`Error::Device`] with what went wrong up to now.
-    pub(super) fn download(&self, buffer: &Pooled, bytes: u64) -> Result<Vec<u8>> {
-        if bytes == 0 {
-            return Ok(vec![]);
-        }
-        let staging = self.staging.take(bytes);
+    pub(super) fn request(&self, buffer: &Pooled, elements: usize) -> Result<GpuRequest> {
+        let bytes = 4 * elements as u64;
+        let staging = self.staging.take(bytes.max(4));
         self.faults.check()?;
-        lock(&self.recorder).encoder(&self.device).copy_buffer_to_buffer(
-            buffer.buffer(),
-            0,
-            staging.buffer(),
-            0,
-            bytes,
-        );
-        self.submit();
-        let (sender, receiver) = sync_channel(1);
-        staging.buffer().map_async(wgpu::MapMode::Read, ..bytes, move |result| {
+        let mut recorder = lock(&self.recorder);
+        if bytes > 0 {
+            let encoder = recorder.encoder(&self.device);
+            encoder.copy_buffer_to_buffer(buffer.buffer(), 0, staging.buffer(), 0, bytes);
+        }
+        let submission = self.hand_over(&mut recorder);
+        let (sender, mapped) = sync_channel(1);
+        staging.buffer().map_async(wgpu::MapMode::Read, ..bytes.max(4), move |result| {
             // Nobody waits any more where the wait itself failed.
             let _ = sender.send(result);
         });
-        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+        Ok(GpuRequest { staging, bytes, submission, mapped })
+    }
+
+    /// Waits for what was requested, and not for what was recorded after it.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with what went wrong up to now.
+    pub(super) fn receive<T: Pod>(&self, request: GpuRequest) -> Result<Vec<T>> {
+        let GpuRequest { staging, bytes, submission, mapped } = request;
+        let wait = wgpu::PollType::Wait { submission_index: submission, timeout: None };
+        if let Err(error) = self.device.poll(wait) {
             self.faults.put(format!("did not finish: {error}"));
         }
         self.faults.check()?;
-        let mapped = receiver.try_recv().is_ok_and(|result| result.is_ok());
-        let view = if mapped { staging.buffer().get_mapped_range(..bytes).ok() } else { None };
+        let mapped = mapped.try_recv().is_ok_and(|result| result.is_ok());
+        let view = if mapped { staging.buffer().get_mapped_range(..bytes.max(4)).ok() } else { None };
         let Some(view) = view else {
             self.faults.put("gave no memory back".to_owned());
             self.faults.check()?;
             return Ok(vec![]);
         };
-        let values = view.to_vec();
+        let values = bytemuck::pod_collect_to_vec(&view[..bytes as usize]);
         drop(view);
         staging.buffer().unmap();
         Ok(values)
@@ -463,13 +478,12 @@ impl Device {
         self.hand_over(&mut lock(&self.recorder));
     }
 
-    fn hand_over(&self, recorder: &mut Recorder) {
+    fn hand_over(&self, recorder: &mut Recorder) -> Option<wgpu::SubmissionIndex> {
         recorder.pass = None;
-        if let Some(encoder) = recorder.encoder.take() {
-            self.queue.submit([encoder.finish()]);
-        }
+        let submission = recorder.encoder.take().map(|encoder| self.queue.submit([encoder.finish()]));
         recorder.dispatches = 0;
         recorder.uniforms.clear();
+        submission
     }
 
     /// Waits until everything is done.

@@ -251,11 +251,11 @@ impl GpuEnvelope {
     }
 
     pub(super) fn finish(self, gpu: &Gpu) -> Result<EnvelopeValues<f32>> {
-        let bytes = 4 * self.values.len() as u64;
         let half = self.values.len() / 2;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&gpu.0.download(self.values.buffer(), bytes)?);
-        let pieces = if self.wants_pieces { gpu.0.download(self.pieces.buffer(), bytes)? } else { vec![] };
-        let pieces: Vec<u32> = bytemuck::pod_collect_to_vec(&pieces);
+        let values = gpu.0.request(self.values.buffer(), self.values.len())?;
+        let pieces = if self.wants_pieces { self.pieces.len() } else { 0 };
+        let pieces = gpu.0.request(self.pieces.buffer(), pieces)?;
+        let (values, pieces): (Vec<f32>, Vec<u32>) = (gpu.0.receive(values)?, gpu.0.receive(pieces)?);
         let (lower_piece, upper_piece) = pieces.split_at(half.min(pieces.len()));
         Ok(EnvelopeValues {
             lower: values[..half].to_vec(),

@@ -40,7 +40,7 @@ use super::{Engine, Floor, SplineEngine, Tensor};
 use device::{Device, Kernel};
 
 pub use convolution::GpuFilters;
-pub use device::Trial;
+pub use device::{GpuRequest, Trial};
 pub use envelope::GpuEnvelope;
 pub use matmul::GpuMatrix;
 pub use pool::Pooled;
@@ -134,6 +134,7 @@ impl Engine for Gpu {
     type Scalar = f32;
     type Buffer = GpuBuffer;
     type Indices = GpuIndices;
+    type Request = GpuRequest;
     type Matrix = GpuMatrix;
     type Filters = GpuFilters;
 
@@ -164,9 +165,16 @@ impl Engine for Gpu {
         Ok(Tensor::new(shape, Arc::new(self.constants(values)?)))
     }
 
-    fn download(&self, tensor: &GpuTensor) -> Result<Vec<f32>> {
-        let bytes = self.0.download(tensor.buffer(), 4 * tensor.len() as u64)?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    fn request(&self, tensor: &GpuTensor) -> Result<GpuRequest> {
+        self.0.request(tensor.buffer(), tensor.len())
+    }
+
+    fn receive(&self, request: GpuRequest) -> Result<Vec<f32>> {
+        self.0.receive(request)
+    }
+
+    fn in_flight(&self) -> usize {
+        2
     }
 
     fn matrix(&self, values: &[f32], k: usize, n: usize) -> Result<GpuMatrix> {

@@ -112,8 +112,7 @@ impl GpuSecant {
 
     /// A little above the largest ratio: the pair that attains it was found among rounded ones.
     pub(super) fn finish(self, gpu: &Gpu) -> Result<Vec<Curvature>> {
-        let bytes = gpu.0.download(self.state.buffer(), 4 * self.state.len() as u64)?;
-        let state: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+        let state: Vec<f32> = gpu.0.receive(gpu.0.request(self.state.buffer(), self.state.len())?)?;
         let count = self.points.own.rows();
         let above = 1.0 + tolerance::CLOSE;
         let largest = |rows: &[f32]| rows.iter().fold(0.0_f64, |m, &r| m.max(f64::from(r))) * above;

@@ -105,6 +105,7 @@ impl Engine for Interval {
     type Scalar = f64;
     type Buffer = IntervalBuffer;
     type Indices = Candidates;
+    type Request = Intervals;
     type Matrix = Weights<CpuMatrix<f64>>;
     type Filters = Weights<CpuFilters<f64>>;
 
@@ -131,8 +132,12 @@ impl Engine for Interval {
     }
 
     /// The midpoints; [`bounds`](Interval::bounds) gives the ends.
-    fn download(&self, x: &Intervals) -> Result<Vec<f64>> {
-        let [low, high] = self.bounds(x)?;
+    fn request(&self, x: &Intervals) -> Result<Intervals> {
+        Ok(x.clone())
+    }
+
+    fn receive(&self, request: Intervals) -> Result<Vec<f64>> {
+        let [low, high] = self.bounds(&request)?;
         Ok(low.iter().zip(high).map(|(low, high)| low / 2.0 + high / 2.0).collect())
     }
 
