@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fenchel::engine::{
-    Activation, Cpu, Curvature, Engine, EnvelopeSpec, Epilogue, Jets, SplineEngine, Window,
+    Activation, Cpu, Curvature, DeviceChoice, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, SplineEngine,
+    Window, device,
 };
 use fenchel::network::operators::Dense;
 use fenchel::network::{Constant, Network};
@@ -15,11 +16,19 @@ fn random(count: usize) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
+/// A result, when it is there.
+fn finished<T>(engine: &impl Engine, result: fenchel::Result<T>) -> T {
+    engine.synchronize().expect("runs");
+    black_box(result.expect("runs"))
+}
+
 /// The envelope of both halves: `2 N M (K + 1) D` flops in products.
-fn envelope(criterion: &mut Criterion) {
-    let engine = Cpu::<f32>::new();
-    let mut group = criterion.benchmark_group("envelope");
-    for (n, m, d, k) in [(1024, 1024, 784, 1), (1024, 1024, 784, 10), (4096, 1024, 2, 1)] {
+fn envelope(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("envelope, {on}"));
+    for (n, m, d, k) in
+        [(1024, 1024, 784, 1), (1024, 1024, 784, 10), (1024, 1024, 64, 10), (4096, 1024, 2, 1)]
+    {
+        let (n, m) = (n / few, m / few);
         let tensor = |shape: &[usize]| engine.upload(&random(shape.iter().product()), shape).expect("fits");
         let points = tensor(&[n, d]);
         let jets = Jets { points: tensor(&[m, d]), values: tensor(&[m, k]), jacobians: tensor(&[m, k, d]) };
@@ -37,8 +46,7 @@ fn envelope(criterion: &mut Criterion) {
 }
 
 /// Jets of all outputs of a dense network: forward once, backward for each output.
-fn jets(criterion: &mut Criterion) {
-    let engine = Cpu::<f32>::new();
+fn jets(criterion: &mut Criterion, on: &str, engine: &impl Engine<Scalar = f32>, few: usize) {
     let mut builder = Network::builder();
     builder.input("x", &[784]).expect("a new name");
     let mut flops = 0;
@@ -52,38 +60,36 @@ fn jets(criterion: &mut Criterion) {
         flops += 2 * inputs * outputs;
     }
     let network = builder.finish(&[last.expect("has layers")]).expect("is whole");
-    let program = network.compile(&engine).expect("compiles");
-    let n = 256;
+    let program = network.compile(engine).expect("compiles");
+    let n = 256 / few;
     let x = engine.upload(&random(n * 784), &[n, 784]).expect("fits");
     let outputs: Vec<usize> = (0..10).collect();
-    let mut group = criterion.benchmark_group("jets");
+    let mut group = criterion.benchmark_group(format!("jets, {on}"));
     group.throughput(Throughput::Elements((n * flops * 11) as u64));
-    group.bench_function("784-256-256-10, 256 samples, 10 outputs", |bencher| {
-        bencher.iter(|| black_box(program.jets(&x, &outputs).expect("runs")));
+    group.bench_function(format!("784-256-256-10, {n} samples, 10 outputs"), |bencher| {
+        bencher.iter(|| finished(engine, program.jets(&x, &outputs)));
     });
     group.finish();
 }
 
 /// Dense products: `2 rows k n` flops. With a gate that is half shut and shared by ten directions half of them are
 /// enough.
-fn dense(criterion: &mut Criterion) {
-    let engine = Cpu::<f32>::new();
-    let mut group = criterion.benchmark_group("dense");
+fn dense(criterion: &mut Criterion, on: &str, engine: &impl Engine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("dense, {on}"));
     for (rows, k, n) in [(1000, 784, 256), (10_000, 256, 256), (1, 1024, 1024)] {
+        let rows = usize::div_ceil(rows, few * few);
         let x = engine.upload(&random(rows * k), &[rows, k]).expect("fits");
         let matrix = engine.matrix(&random(k * n), k, n).expect("fits");
         group.throughput(Throughput::Elements((2 * rows * k * n) as u64));
         group.bench_function(format!("[{rows}, {k}] x [{k}, {n}]"), |bencher| {
-            bencher.iter(|| black_box(engine.matmul(&x, None, &matrix, Epilogue::NONE).expect("runs")));
+            bencher.iter(|| finished(engine, engine.matmul(&x, None, &matrix, Epilogue::NONE)));
         });
         if rows % 10 == 0 {
             let gate: Vec<f32> =
                 random(rows / 10 * k).iter().map(|&v| f32::from(u8::from(v > 0.0))).collect();
             let gate = engine.upload(&gate, &[rows / 10, k]).expect("fits");
             group.bench_function(format!("[{rows}, {k}] x [{k}, {n}], gated"), |bencher| {
-                bencher.iter(|| {
-                    black_box(engine.matmul(&x, Some(&gate), &matrix, Epilogue::NONE).expect("runs"))
-                });
+                bencher.iter(|| finished(engine, engine.matmul(&x, Some(&gate), &matrix, Epilogue::NONE)));
             });
         }
     }
@@ -91,9 +97,8 @@ fn dense(criterion: &mut Criterion) {
 }
 
 /// Convolutions with bias and ReLU, and their transposes: `2 N c_out h' w' c_in / groups kernel` flops.
-fn convolution(criterion: &mut Criterion) {
-    let engine = Cpu::<f32>::new();
-    let mut group = criterion.benchmark_group("convolution");
+fn convolution(criterion: &mut Criterion, on: &str, engine: &impl Engine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("convolution, {on}"));
     // Samples, channels in and out, size, kernel, stride, groups: ResNet-18, a small ResNet's jets, depthwise.
     for [n, inputs, outputs, size, kernel, stride, groups] in [
         [2, 3, 64, 224, 7, 2, 1],
@@ -105,6 +110,7 @@ fn convolution(criterion: &mut Criterion) {
         [2, 96, 96, 112, 3, 1, 96],
         [2, 144, 144, 56, 3, 2, 144],
     ] {
+        let (n, size) = (usize::div_ceil(n, few * few), usize::div_ceil(size, few));
         let window = Window::new([kernel; 2]).with_strides([stride; 2]).with_pads([kernel / 2; 4]);
         let shape = [outputs, inputs / groups, kernel, kernel];
         let weights = random(shape.iter().product());
@@ -117,17 +123,33 @@ fn convolution(criterion: &mut Criterion) {
         let name = format!("{n} x {inputs} -> {outputs}, {size} x {size}, {kernel} x {kernel} / {stride}");
         group.throughput(Throughput::Elements((2 * y.len() * weights.len() / outputs) as u64));
         group.bench_function(&name, |bencher| {
-            bencher.iter(|| black_box(engine.convolve(&x, &filters, epilogue).expect("runs")));
+            bencher.iter(|| finished(engine, engine.convolve(&x, &filters, epilogue)));
         });
         group.bench_function(format!("{name}, transposed"), |bencher| {
             bencher.iter(|| {
-                let back = engine.convolve_transposed(&y, Some(&y), &filters, [size; 2], Epilogue::NONE);
-                black_box(back.expect("runs"))
+                let size = [size; 2];
+                finished(engine, engine.convolve_transposed(&y, Some(&y), &filters, size, Epilogue::NONE))
             });
         });
     }
     group.finish();
 }
 
-criterion_group!(benches, envelope, jets, dense, convolution);
+fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    envelope(criterion, on, engine, few);
+    jets(criterion, on, engine, few);
+    dense(criterion, on, engine, few);
+    convolution(criterion, on, engine, few);
+}
+
+/// On the processor, and on the best adapter there is; a software one takes smaller jobs.
+fn devices(criterion: &mut Criterion) {
+    all(criterion, "CPU", &Cpu::<f32>::new(), 1);
+    let adapters = device::adapters();
+    let Ok(Some(number)) = DeviceChoice::Gpu(None).resolve(&adapters) else { return };
+    let gpu = Gpu::open(number, 1 << 30).expect("the adapter opens");
+    all(criterion, "GPU", &gpu, if gpu.adapter().software { 4 } else { 1 });
+}
+
+criterion_group!(benches, devices);
 criterion_main!(benches);

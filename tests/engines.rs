@@ -538,6 +538,18 @@ fn the_gpu_passes_with_few_workgroups_at_once_and_without_immediates() {
 }
 
 #[test]
+fn weights_beyond_a_binding_are_kept_in_parts() {
+    let Some(first) = gpu() else { return };
+    // 130 x 300 numbers are 156 KB; two of the parts hold 96 columns each, the last what is left.
+    let trial = Trial { tensor: Some(1 << 16), ..Trial::default() };
+    let gpu = Gpu::open_for_trial(first.adapter().number, 1 << 28, trial).unwrap();
+    let (bias, activation) = (true, Some(Activation::Relu));
+    let case = Matmul { samples: 3, repeats: 2, inner: 1, k: 130, n: 300, gate: true, bias, activation };
+    let found = difference(&case, &gpu).unwrap();
+    assert!(found < CLOSE, "{found:e}");
+}
+
+#[test]
 fn adapters_describe_themselves() {
     let Some(_) = gpu() else { return };
     for (number, adapter) in device::adapters().iter().enumerate() {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -120,6 +121,8 @@ pub(super) struct Device {
     tensors: Arc<Pool>,
     staging: Arc<Pool>,
     uniforms: Arc<Pool>,
+    /// How often recorded commands were handed over.
+    handed_over: Arc<AtomicU64>,
     recorder: Mutex<Recorder>,
 }
 
@@ -201,7 +204,9 @@ impl Device {
             immediates: immediates && trial.immediates,
         };
         let kept = memory / 8;
-        let pool = |usage, kept| Pool::new(&device, &faults, usage, kept, own.max_buffer_size);
+        let handed_over = Arc::new(AtomicU64::new(0));
+        let pool =
+            |usage, kept| Pool::new(&device, &faults, usage, [kept, own.max_buffer_size], &handed_over);
         use wgpu::BufferUsages as Usage;
         let tensors = pool(Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST, kept);
         let staging = pool(Usage::MAP_READ | Usage::COPY_DST, kept / 4);
@@ -221,8 +226,34 @@ impl Device {
             tensors,
             staging,
             uniforms,
+            handed_over,
             recorder: Mutex::default(),
         })
+    }
+
+    /// Compiles what nearly every network runs, so that the first pass need not wait for one kernel after the other.
+    pub(super) fn warm_up(&self) {
+        let plain = [
+            (Kernel::new("activation", "activate"), 1, 1),
+            (Kernel::new("arithmetic", "arithmetic"), 2, 1),
+            (Kernel::new("pooling", "max_pool"), 1, 2),
+            (Kernel::new("pooling", "max_pool_scatter"), 2, 1),
+            (Kernel::new("reduction", "sum_long"), 1, 1),
+            (Kernel::new("select", "select"), 2, 1),
+        ];
+        let products = [128, 64, 32].into_iter().flat_map(|side| {
+            let gated = [false, true].map(Some).into_iter();
+            let gated = gated.flat_map(move |gated| {
+                let matmul = Kernel::new("matmul", "matmul").with_tiles(side, gated);
+                let convolution = Kernel::new("convolution", "convolution").with_tiles(side, gated);
+                [(matmul, 4, 1), (convolution, 5, 1)]
+            });
+            gated.chain([(Kernel::new("multiply", "multiply").with_tiles(side, None), 2, 1)])
+        });
+        for (kernel, reads, writes) in plain.into_iter().chain(products) {
+            let layout = self.layout(Bindings { reads, writes });
+            self.pipeline(kernel, &layout);
+        }
     }
 
     /// Memory for a tensor of so many elements of four bytes.
@@ -251,7 +282,9 @@ impl Device {
     pub(super) fn upload(&self, bytes: &[u8]) -> Result<Pooled> {
         let buffer = self.allocate(bytes.len() / 4)?;
         // Writes of the queue overtake what is recorded and may still read this memory.
-        self.submit();
+        if buffer.is_read(self.handed_over.load(Ordering::Relaxed)) {
+            self.submit();
+        }
         if !bytes.is_empty() {
             self.queue.write_buffer(buffer.buffer(), 0, bytes);
         }
@@ -264,7 +297,7 @@ impl Device {
     /// [`Error::Device`] with what went wrong up to now.
     pub(super) fn request(&self, buffer: &Pooled, elements: usize) -> Result<GpuRequest> {
         let bytes = 4 * elements as u64;
-        let staging = self.staging.take(bytes.max(4));
+        let staging = self.staging.take_apart(bytes.max(4));
         self.faults.check()?;
         let mut recorder = lock(&self.recorder);
         if bytes > 0 {
@@ -301,6 +334,7 @@ impl Device {
         let values = bytemuck::pod_collect_to_vec(&view[..bytes as usize]);
         drop(view);
         staging.buffer().unmap();
+        self.staging.adopt(staging);
         Ok(values)
     }
 
@@ -483,6 +517,7 @@ impl Device {
         let submission = recorder.encoder.take().map(|encoder| self.queue.submit([encoder.finish()]));
         recorder.dispatches = 0;
         recorder.uniforms.clear();
+        self.handed_over.fetch_add(1, Ordering::Relaxed);
         submission
     }
 

@@ -73,7 +73,13 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] where there is no such adapter, or it lacks what kernels need, or its driver refuses.
     pub fn open(number: usize, memory: u64) -> Result<Self> {
-        Self::open_for_trial(number, memory, Trial::default())
+        let gpu = Self::open_for_trial(number, memory, Trial::default())?;
+        // A software adapter compiles with the threads that it computes on.
+        if !gpu.adapter().software {
+            let device = Arc::clone(&gpu.0);
+            std::thread::spawn(move || device.warm_up());
+        }
+        Ok(gpu)
     }
 
     /// The same, with a device that is made worse than it is.
@@ -352,6 +358,15 @@ impl SplineEngine for Gpu {
 mod tests {
     use super::*;
     use crate::engine::DeviceChoice;
+
+    #[test]
+    fn kernels_that_are_compiled_ahead_are_there() {
+        let adapters = crate::engine::device::adapters();
+        let Ok(Some(number)) = DeviceChoice::Gpu(None).resolve(&adapters) else { return };
+        let gpu = Gpu::open(number, 1 << 26).expect("the adapter opens");
+        gpu.0.warm_up();
+        gpu.synchronize().expect("every entry point and its bindings are as the shaders say");
+    }
 
     #[test]
     fn a_lost_device_is_an_error_that_names_what_ran() {

@@ -4,6 +4,7 @@
 //! whether or not the device has read it yet.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::faults::Faults;
@@ -17,12 +18,15 @@ pub(super) struct Pool {
     /// Bytes kept at most.
     most: u64,
     largest: u64,
+    /// How often recorded commands were handed over.
+    handed_over: Arc<AtomicU64>,
     kept: Mutex<Kept>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    buffers: BTreeMap<u64, Vec<wgpu::Buffer>>,
+    /// With the count of hand-overs when they were freed.
+    buffers: BTreeMap<u64, Vec<(wgpu::Buffer, u64)>>,
     bytes: u64,
 }
 
@@ -31,6 +35,8 @@ struct Kept {
 pub struct Pooled {
     buffer: wgpu::Buffer,
     pool: Weak<Pool>,
+    /// The count of hand-overs when it was freed before.
+    freed: Option<u64>,
 }
 
 impl Pool {
@@ -38,11 +44,11 @@ impl Pool {
         device: &wgpu::Device,
         faults: &Faults,
         usage: wgpu::BufferUsages,
-        most: u64,
-        largest: u64,
+        [most, largest]: [u64; 2],
+        handed_over: &Arc<AtomicU64>,
     ) -> Arc<Self> {
-        let (device, faults) = (device.clone(), faults.clone());
-        Arc::new(Self { device, faults, usage, most, largest, kept: Mutex::default() })
+        let (device, faults, handed_over) = (device.clone(), faults.clone(), Arc::clone(handed_over));
+        Arc::new(Self { device, faults, usage, most, largest, handed_over, kept: Mutex::default() })
     }
 
     /// A buffer of at least so many bytes; what it holds is of no meaning.
@@ -55,17 +61,24 @@ impl Pool {
             }
             found
         });
-        let buffer = found.unwrap_or_else(|| {
-            // Not `clear` first: what is freed would be needed again a step later.
+        let (buffer, freed) = found.map(|(buffer, freed)| (buffer, Some(freed))).unwrap_or_else(|| {
             let (usage, mapped_at_creation) = (self.usage, false);
-            self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: None,
-                size: class,
-                usage,
-                mapped_at_creation,
-            })
+            let descriptor = wgpu::BufferDescriptor { label: None, size: class, usage, mapped_at_creation };
+            (self.device.create_buffer(&descriptor), None)
         });
-        Pooled { buffer, pool: Arc::downgrade(self) }
+        Pooled { buffer, pool: Arc::downgrade(self), freed }
+    }
+
+    /// A buffer that does not come back unless it is [adopted](Self::adopt): one that will be mapped.
+    pub(super) fn take_apart(self: &Arc<Self>, bytes: u64) -> Pooled {
+        let mut pooled = self.take(bytes);
+        pooled.pool = Weak::new();
+        pooled
+    }
+
+    /// Lets a buffer come back.
+    pub(super) fn adopt(self: &Arc<Self>, mut pooled: Pooled) {
+        pooled.pool = Arc::downgrade(self);
     }
 
     /// Gives everything kept back to the device.
@@ -82,6 +95,11 @@ impl Pooled {
     pub(super) fn buffer(&self) -> &wgpu::Buffer {
         &self.buffer
     }
+
+    /// Whether commands that were recorded and not handed over since `handed_over` may still read what it held before.
+    pub(super) fn is_read(&self, handed_over: u64) -> bool {
+        self.freed.is_some_and(|freed| freed >= handed_over)
+    }
 }
 
 impl Drop for Pooled {
@@ -95,7 +113,8 @@ impl Drop for Pooled {
         pool.with(|kept| {
             if kept.bytes + size <= pool.most {
                 kept.bytes += size;
-                kept.buffers.entry(size).or_default().push(self.buffer.clone());
+                let freed = pool.handed_over.load(Ordering::Relaxed);
+                kept.buffers.entry(size).or_default().push((self.buffer.clone(), freed));
             }
         });
     }
