@@ -70,6 +70,9 @@ const BATCH: usize = 48;
 /// Bytes of scratch at most: products of so many pairs keep any device busy.
 const SCRATCH: u64 = 256 << 20;
 
+/// Bytes of a tensor at most on any device: kernels count elements, and small multiples of them, in 32 bits.
+const LARGEST: u64 = 1 << 31;
+
 /// Bytes of parameters at most.
 const PARAMETERS: u32 = 128;
 
@@ -197,7 +200,7 @@ impl Device {
         let faults = Faults::default();
         faults.listen(&device);
         // Whole vectors of four.
-        let tensor = own.max_buffer_size.min(own.max_storage_buffer_binding_size) / 16 * 16;
+        let tensor = own.max_buffer_size.min(own.max_storage_buffer_binding_size).min(LARGEST) / 16 * 16;
         let limits = Limits {
             tensor: trial.tensor.unwrap_or(tensor).min(tensor),
             workgroups: trial.workgroups.unwrap_or(u32::MAX).min(own.max_compute_workgroups_per_dimension),
