@@ -38,17 +38,21 @@ pub(super) use by_length;
 #[inline(always)]
 fn blocks<const N: usize, T: Copy>(to: &mut [T], of: impl Fn(usize) -> Option<[T; N]>) {
     let last = to.len() - N.min(to.len());
-    let mut set = |i: usize| {
-        if let (Some(to), Some(from)) = (to[i..].first_chunk_mut::<N>(), of(i)) {
-            *to = from;
-        }
-    };
     if N == 16 {
-        (0..last).step_by(N).for_each(&mut set);
+        for i in (0..last).step_by(N) {
+            put(to, i, of(i));
+        }
     } else {
-        set(0);
+        put(to, 0, of(0));
     }
-    set(last);
+    put(to, last, of(last));
+}
+
+#[inline(always)]
+fn put<const N: usize, T: Copy>(to: &mut [T], i: usize, from: Option<[T; N]>) {
+    if let (Some(to), Some(from)) = (to[i..].first_chunk_mut::<N>(), from) {
+        *to = from;
+    }
 }
 
 /// `to.copy_from_slice(from)`.

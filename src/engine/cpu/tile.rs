@@ -286,15 +286,17 @@ impl<T: Element> Product<'_, T> {
             }
         }
         let (out, _) = T::vectors_mut::<V>(self.out).as_chunks_mut::<VECTORS>();
+        // By index: an iterator over the sums would take them to memory first (a tenth of the time at depth 144).
+        let Some(out) = out.first_chunk_mut::<R>() else { return };
         if self.add {
-            for (out, sums) in out.iter_mut().zip(sums) {
+            for r in 0..R {
                 for v in 0..VECTORS {
-                    out[v] = T::add(simd, out[v], sums[v]);
+                    out[r][v] = T::add(simd, out[r][v], sums[r][v]);
                 }
             }
         } else {
-            for (out, sums) in out.iter_mut().zip(sums) {
-                *out = sums;
+            for r in 0..R {
+                out[r] = sums[r];
             }
         }
     }
