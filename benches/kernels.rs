@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fenchel::engine::{
-    Activation, Cpu, Curvature, DeviceChoice, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, SplineEngine,
-    Window, device,
+    Activation, Cpu, Curvature, DeviceChoice, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, SoftHalves,
+    SoftSpec, SplineEngine, Window, device,
 };
 use fenchel::network::operators::Dense;
 use fenchel::network::{Constant, Network};
@@ -40,6 +40,44 @@ fn envelope(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scal
                 engine.envelope_add(&mut envelope, &jets, 0, &vec![0; m]).expect("adds");
                 black_box(engine.envelope_finish(envelope).expect("finishes"))
             });
+        });
+    }
+    group.finish();
+}
+
+/// A mean of tangents and a pair of soft halves: `2 N M (K + 1) D` flops as of the envelope, of which those of the
+/// distances count for more, and `N M (1 + 2 K)` exponentials.
+fn soft_envelope(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("soft envelope, {on}"));
+    for (n, m, d, k) in [(1024, 1024, 784, 1), (1024, 1024, 784, 10), (4096, 1024, 2, 1)] {
+        let (n, m) = (n / few, m / few);
+        let tensor = |shape: &[usize]| engine.upload(&random(shape.iter().product()), shape).expect("fits");
+        let points = tensor(&[n, d]);
+        let jets = Jets { points: tensor(&[m, d]), values: tensor(&[m, k]), jacobians: tensor(&[m, k, d]) };
+        let halves = SoftHalves { curvatures: vec![Curvature::isotropic(3.0); k], temperature: 0.1 };
+        let spec = SoftSpec { nearest: vec![0.1], halves: vec![halves] };
+        group.throughput(Throughput::Elements((2 * n * m * (k + 1) * d) as u64));
+        group.bench_function(format!("N={n} M={m} D={d} K={k}"), |bencher| {
+            bencher.iter(|| {
+                let mut envelope = engine.soft_envelope(&points, k, &vec![0.0; d], &spec).expect("starts");
+                engine.soft_envelope_add(&mut envelope, &jets).expect("adds");
+                black_box(engine.soft_envelope_finish(envelope).expect("finishes"))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The discrete conjugate: `2 N M D` flops in products.
+fn conjugate(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("conjugate, {on}"));
+    for (n, m, d) in [(4096, 4096, 2), (2048, 2048, 100)] {
+        let (n, m) = (n / few, m / few);
+        let tensor = |shape: &[usize]| engine.upload(&random(shape.iter().product()), shape).expect("fits");
+        let (points, values, slopes) = (tensor(&[n, d]), tensor(&[n]), tensor(&[m, d]));
+        group.throughput(Throughput::Elements((2 * n * m * d) as u64));
+        group.bench_function(format!("N={n} M={m} D={d}"), |bencher| {
+            bencher.iter(|| black_box(engine.conjugate(&points, &values, &slopes).expect("runs")));
         });
     }
     group.finish();
@@ -137,6 +175,8 @@ fn convolution(criterion: &mut Criterion, on: &str, engine: &impl Engine<Scalar 
 
 fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
     envelope(criterion, on, engine, few);
+    soft_envelope(criterion, on, engine, few);
+    conjugate(criterion, on, engine, few);
     jets(criterion, on, engine, few);
     dense(criterion, on, engine, few);
     convolution(criterion, on, engine, few);

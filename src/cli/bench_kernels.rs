@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::engine::{
     Activation, Context, Cpu, Curvature, DeviceChoice, EnvelopeSpec, Epilogue, Floor, Gpu, Jets, JetsOf,
-    SplineEngine, Window, device,
+    SoftSpec, SplineEngine, Window, device,
 };
 use crate::network::operators::Dense;
 use crate::network::{Constant, Network};
@@ -31,6 +31,10 @@ enum Job {
     Convolution { n: usize, c: usize, size: usize },
     /// Both halves, values and pieces, of `points` over `anchors`.
     Envelope { points: usize, anchors: usize, dimension: usize, outputs: usize },
+    /// The mean of tangents at one temperature.
+    Soft { points: usize, anchors: usize, dimension: usize, outputs: usize },
+    /// Of a function at `points` for `slopes`, values and maximisers.
+    Conjugate { points: usize, slopes: usize, dimension: usize },
     /// Of all outputs of an MLP 784-256-256-10.
     Jets { samples: usize },
 }
@@ -56,6 +60,12 @@ const CASES: &[Case] = &[
         name: "envelope",
         job: Job::Envelope { points: 1 << 24, anchors: 1 << 12, dimension: 2, outputs: 1 },
     },
+    Case {
+        name: "soft envelope",
+        job: Job::Soft { points: 1 << 14, anchors: 1 << 14, dimension: 784, outputs: 10 },
+    },
+    Case { name: "conjugate", job: Job::Conjugate { points: 1 << 14, slopes: 1 << 14, dimension: 1 } },
+    Case { name: "conjugate", job: Job::Conjugate { points: 1 << 18, slopes: 1 << 18, dimension: 2 } },
 ];
 
 /// Anchors whose jets are there at once.
@@ -73,7 +83,7 @@ struct Row {
     seconds: f64,
     /// Counted operations, in 1e9 a second.
     gflops: f64,
-    /// Pairs of point and anchor for each output, in 1e9 a second, for envelopes.
+    /// Pairs of point and anchor for each output, or of point and slope, in 1e9 a second.
     gpairs: Option<f64>,
     /// The time that the floor allows over the time taken.
     share_of_floor: f64,
@@ -111,6 +121,12 @@ impl Job {
             Self::Envelope { points, anchors, dimension, outputs } => {
                 Self::Envelope { points: half(points), anchors: half(anchors), dimension, outputs }
             }
+            Self::Soft { points, anchors, dimension, outputs } => {
+                Self::Soft { points: half(points), anchors: half(anchors), dimension, outputs }
+            }
+            Self::Conjugate { points, slopes, dimension } => {
+                Self::Conjugate { points: half(points), slopes: half(slopes), dimension }
+            }
             Self::Jets { samples } => Self::Jets { samples: half(samples) },
         };
         (halved.work().flops > 0.0).then_some(halved)
@@ -120,9 +136,11 @@ impl Job {
         match self {
             Self::Matmul { n } => format!("{n} x {n} x {n}"),
             Self::Convolution { n, c, size } => format!("{n} x {c} x {size} x {size}, 3 x 3"),
-            Self::Envelope { points, anchors, dimension, outputs } => {
+            Self::Envelope { points, anchors, dimension, outputs }
+            | Self::Soft { points, anchors, dimension, outputs } => {
                 format!("N {points}, M {anchors}, D {dimension}, K {outputs}")
             }
+            Self::Conjugate { points, slopes, dimension } => format!("N {points}, M {slopes}, D {dimension}"),
             Self::Jets { samples } => format!("{samples} x 784-256-256-10"),
         }
     }
@@ -145,6 +163,22 @@ impl Job {
                 let flops = pairs * (2.0 * d * (k + 1.0) + 6.0 * k + if dimension <= 8 { d } else { 0.0 });
                 let bytes = 4.0 * (points as f64 * (d + 4.0 * k) + anchors as f64 * (d + k * (d + 1.0)));
                 Work { flops, bytes, pairs: Some(pairs * k) }
+            }
+            // Differences are squared one by one; then a weight, and a mean for each output.
+            Self::Soft { points, anchors, dimension, outputs } => {
+                let pairs = points as f64 * anchors as f64;
+                let (d, k) = (dimension as f64, outputs as f64);
+                let bytes = 4.0 * (points as f64 * (d + k) + anchors as f64 * (d + k * (d + 1.0)));
+                Work {
+                    flops: pairs * (2.0 * d * k + 3.0 * d + 20.0 + 2.0 * k),
+                    bytes,
+                    pairs: Some(pairs * k),
+                }
+            }
+            Self::Conjugate { points, slopes, dimension } => {
+                let (pairs, d) = (points as f64 * slopes as f64, dimension as f64);
+                let bytes = 4.0 * (points as f64 * (d + 1.0) + slopes as f64 * (d + 2.0));
+                Work { flops: pairs * (2.0 * d + 1.0), bytes, pairs: Some(pairs) }
             }
             Self::Jets { samples } => {
                 let forward = (784 * 256 + 256 * 256 + 256 * 10) as f64 * 2.0;
@@ -196,11 +230,7 @@ impl Job {
                 let at_once = points.min(POINTS);
                 let x = engine.upload(&random(at_once * dimension), &[at_once, dimension])?;
                 let m = anchors.min(JETS);
-                let jets: JetsOf<E> = Jets {
-                    points: engine.upload(&random(m * dimension), &[m, dimension])?,
-                    values: engine.upload(&random(m * outputs), &[m, outputs])?,
-                    jacobians: engine.upload(&random(m * outputs * dimension), &[m, outputs, dimension])?,
-                };
+                let jets = random_jets(engine, &mut random, [m, dimension, outputs])?;
                 let spec = EnvelopeSpec::single(vec![Curvature::isotropic(3.0); outputs]);
                 let (center, slots) = (vec![0.0; dimension], vec![0; m]);
                 least(&mut || {
@@ -212,6 +242,23 @@ impl Job {
                     }
                     Ok(())
                 })
+            }
+            Self::Soft { points, anchors, dimension, outputs } => {
+                let x = engine.upload(&random(points * dimension), &[points, dimension])?;
+                let m = anchors.min(JETS);
+                let jets = random_jets(engine, &mut random, [m, dimension, outputs])?;
+                let spec = SoftSpec { nearest: vec![dimension as f64 / 10.0], halves: vec![] };
+                let center = vec![0.0; dimension];
+                least(&mut || {
+                    let mut soft = engine.soft_envelope(&x, outputs, &center, &spec)?;
+                    (0..anchors).step_by(m).try_for_each(|_| engine.soft_envelope_add(&mut soft, &jets))
+                })
+            }
+            Self::Conjugate { points, slopes, dimension } => {
+                let x = engine.upload(&random(points * dimension), &[points, dimension])?;
+                let (f, s) = (engine.upload(&random(points), &[points])?, random(slopes * dimension));
+                let s = engine.upload(&s, &[slopes, dimension])?;
+                least(&mut || engine.conjugate(&x, &f, &s).map(drop))
             }
             Self::Jets { samples } => {
                 let program = mlp(&mut random)?.compile(engine)?;
@@ -228,6 +275,18 @@ impl Job {
             }
         }
     }
+}
+
+fn random_jets<E: SplineEngine<Scalar = f32>>(
+    engine: &E,
+    random: &mut impl FnMut(usize) -> Vec<f32>,
+    [m, d, k]: [usize; 3],
+) -> Result<JetsOf<E>> {
+    Ok(Jets {
+        points: engine.upload(&random(m * d), &[m, d])?,
+        values: engine.upload(&random(m * k), &[m, k])?,
+        jacobians: engine.upload(&random(m * k * d), &[m, k, d])?,
+    })
 }
 
 fn mlp(random: &mut impl FnMut(usize) -> Vec<f32>) -> Result<Network> {

@@ -28,7 +28,10 @@ pub use device::{Adapter, DeviceChoice};
 pub use dual::{Dual, DualBuffer};
 pub use gpu::Gpu;
 pub use interval::{Interval, IntervalBuffer};
-pub use kernels::{Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window};
+pub use kernels::{
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
+    SoftHalves, SoftSpec, SoftValues, Window,
+};
 pub use tensor::Tensor;
 
 use crate::{Result, Scalar};
@@ -238,17 +241,20 @@ pub trait Engine: Clone + Send + Sync + 'static {
     fn concat(&self, parts: &[&TensorOf<Self>], axis: usize) -> Result<TensorOf<Self>>;
 }
 
-/// An engine that computes splines too: envelopes of affine pieces, and curvatures over pairs of points.
+/// An engine that computes splines too: envelopes of affine pieces, hard and soft, curvatures over pairs of points,
+/// and conjugates.
 pub trait SplineEngine: Engine {
     /// An envelope in the making.
     type Envelope: Send;
+    /// A soft envelope in the making.
+    type SoftEnvelope: Send;
     /// A secant curvature in the making.
     type Secant: Send;
 
     /// What the device can do at most, measured.
     fn floor(&self) -> Result<Floor>;
 
-    /// Bytes that envelopes and secant curvatures take beside points, jets and results.
+    /// Bytes that each of these kernels takes beside points, jets and results.
     fn spline_scratch(&self) -> u64 {
         0
     }
@@ -277,6 +283,36 @@ pub trait SplineEngine: Engine {
 
     /// Reads finished envelopes back.
     fn envelope_finish(&self, envelope: Self::Envelope) -> Result<EnvelopeValues<Self::Scalar>>;
+
+    /// Begins soft envelopes at `points [N, D]` of a network with `outputs` values; [`SoftSpec`] says what they are
+    /// and how accurate. `center [D]` is subtracted from points and anchors before slopes are multiplied with them.
+    fn soft_envelope(
+        &self,
+        points: &TensorOf<Self>,
+        outputs: usize,
+        center: &[f64],
+        spec: &SoftSpec,
+    ) -> Result<Self::SoftEnvelope>;
+
+    /// Takes the pieces of `jets` into soft envelopes. Anchors may come in any number of blocks: how they are cut
+    /// changes the result by rounding alone.
+    fn soft_envelope_add(&self, envelope: &mut Self::SoftEnvelope, jets: &JetsOf<Self>) -> Result<()>;
+
+    /// Reads finished soft envelopes back.
+    fn soft_envelope_finish(&self, envelope: Self::SoftEnvelope) -> Result<SoftValues<Self::Scalar>>;
+
+    /// The discrete conjugate `f*(s_j) = max_n (s_j . x_n - f_n)` of a function with `values [N]` at any `points
+    /// [N, D]`, at `slopes [M, D]`, by comparing all pairs; of equal scores the lowest `n` wins. Where a value is
+    /// `S::MAX` (or infinite, on the CPU) the point is outside the domain and never wins.
+    ///
+    /// Scores are compared as they round, and that of the winner is computed anew (in `f64` on the CPU). Nothing of
+    /// size `N M` is held.
+    fn conjugate(
+        &self,
+        points: &TensorOf<Self>,
+        values: &TensorOf<Self>,
+        slopes: &TensorOf<Self>,
+    ) -> Result<ConjugateValues<Self::Scalar>>;
 
     /// Begins a secant curvature at `points [N, D]` where the network has `values [N, K]`.
     fn secant(

@@ -43,6 +43,23 @@ pub(super) fn activate<S: Scalar>(activation: Activation, order: u8, x: &CpuTens
     CpuTensor::of(x.shape(), values)
 }
 
+/// `exp` of each element, in place.
+pub(super) fn exponentials<S: Scalar>(values: &mut [S]) {
+    if TypeId::of::<S>() == TypeId::of::<f32>() {
+        exponentials_of::<f32>(bytemuck::cast_slice_mut(values));
+    } else {
+        exponentials_of::<f64>(bytemuck::cast_slice_mut(values));
+    }
+}
+
+fn exponentials_of<S: Elementary>(values: &mut [S]) {
+    wide(
+        pulp::Arch::new(),
+        #[inline(always)]
+        || values.iter_mut().for_each(|v| *v = v.exponential()),
+    );
+}
+
 fn spread<S: Elementary>(activation: Activation, order: u8, x: &[S], y: &mut [S]) {
     if x.len() <= SERIAL {
         evaluate(activation, Loop { order, x, y });

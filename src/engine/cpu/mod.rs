@@ -4,8 +4,10 @@
 
 mod activation;
 mod arithmetic;
+mod conjugate;
 mod convolution;
 mod copy;
+mod distances;
 mod envelope;
 mod epilogue;
 mod filters;
@@ -20,6 +22,7 @@ mod product;
 mod reduction;
 mod secant;
 mod select;
+mod soft_envelope;
 mod softmax;
 mod stage;
 mod tile;
@@ -31,7 +34,8 @@ use std::sync::Arc;
 use crate::{Error, Result, Scalar};
 
 use super::kernels::{
-    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window,
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
+    SoftSpec, SoftValues, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -40,6 +44,7 @@ pub use filters::CpuFilters;
 pub use matmul::CpuMatrix;
 pub use pool::{Buffer, keep_at_most};
 pub use secant::CpuSecant;
+pub use soft_envelope::CpuSoftEnvelope;
 
 /// A buffer of the CPU engine.
 pub type CpuBuffer<S> = Arc<Buffer<S>>;
@@ -241,6 +246,7 @@ impl<S: Scalar> Engine for Cpu<S> {
 
 impl<S: Scalar> SplineEngine for Cpu<S> {
     type Envelope = CpuEnvelope<S>;
+    type SoftEnvelope = CpuSoftEnvelope<S>;
     type Secant = CpuSecant<S>;
 
     fn floor(&self) -> Result<Floor> {
@@ -270,6 +276,34 @@ impl<S: Scalar> SplineEngine for Cpu<S> {
 
     fn envelope_finish(&self, envelope: CpuEnvelope<S>) -> Result<EnvelopeValues<S>> {
         Ok(envelope.finish())
+    }
+
+    fn soft_envelope(
+        &self,
+        points: &CpuTensor<S>,
+        outputs: usize,
+        center: &[f64],
+        spec: &SoftSpec,
+    ) -> Result<CpuSoftEnvelope<S>> {
+        Ok(CpuSoftEnvelope::new(points, outputs, center, spec))
+    }
+
+    fn soft_envelope_add(&self, envelope: &mut CpuSoftEnvelope<S>, jets: &Jets<CpuBuffer<S>>) -> Result<()> {
+        envelope.add(jets);
+        Ok(())
+    }
+
+    fn soft_envelope_finish(&self, envelope: CpuSoftEnvelope<S>) -> Result<SoftValues<S>> {
+        Ok(envelope.finish())
+    }
+
+    fn conjugate(
+        &self,
+        points: &CpuTensor<S>,
+        values: &CpuTensor<S>,
+        slopes: &CpuTensor<S>,
+    ) -> Result<ConjugateValues<S>> {
+        Ok(conjugate::conjugate(points, values, slopes))
     }
 
     fn secant(&self, points: &CpuTensor<S>, values: &CpuTensor<S>, center: &[f64]) -> Result<CpuSecant<S>> {

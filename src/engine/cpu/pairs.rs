@@ -1,7 +1,7 @@
 //! Tangents and squared distances of every pair of point and anchor, tile by tile, never all at once.
 //!
-//! The envelope and the secant curvature both consume these tiles: one product for the tangents of all outputs,
-//! one for the distances that they share.
+//! The envelopes and the secant curvature consume these tiles: one product for the tangents of all outputs, one for
+//! the distances that they share, or these from the differences themselves.
 
 use std::ops::Range;
 
@@ -10,23 +10,25 @@ use rayon::prelude::*;
 use crate::Scalar;
 use crate::engine::kernels::Jets;
 
+use super::distances::squared_distances;
 use super::product::{View, product};
 use super::{CpuBuffer, CpuTensor};
 
 /// Points in a tile at most: a row of scores is then 1 KiB in f32, so the rows that a fold walks stay in L1.
-const POINTS: usize = 256;
+pub(super) const POINTS: usize = 256;
 
 /// Rows of scores in a tile (anchors times outputs): 256 KiB of scores in f32, half of a Zen 3 core's L2.
-const ROWS: usize = 256;
+pub(super) const ROWS: usize = 256;
 
 /// Points are padded to a multiple of this, the width of the widest register in f32.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Centred points, each tile laid out `[D, width]` so that the product reads it without packing.
 pub(super) struct PointTiles<S> {
     center: Vec<f64>,
     points: CpuTensor<S>,
     width: usize,
+    exact: bool,
     tiles: Vec<PointTile<S>>,
 }
 
@@ -34,6 +36,8 @@ pub(super) struct PointTile<S> {
     /// Which points these are; the rest of the width is padding.
     pub range: Range<usize>,
     transposed: Vec<S>,
+    /// The same not centred; empty where distances are expanded.
+    own: Vec<S>,
     /// `|x|^2` of each centred point.
     pub norms: Vec<S>,
 }
@@ -57,14 +61,24 @@ pub(super) struct PairTile<'a, S> {
     pub slopes: &'a [S],
     /// `v_i - J_i x_i` `[anchors, K]`.
     pub offsets: &'a [S],
-    /// `|x - x_i|^2` `[anchors, width]`, at least 0.
+    /// `|x - x_i|^2` `[anchors, width]`, at least 0. Expanded, they are wrong by 1e-7 of `|x|^2 + |x_i|^2`.
     pub squared: &'a [S],
     /// `|x_i|^2` of the centred anchors.
     pub norms: &'a [S],
 }
 
 impl<S: Scalar> PointTiles<S> {
+    /// Points whose distances are expanded: one product, and all digits but those that `|x|^2` takes.
     pub(super) fn new(points: &CpuTensor<S>, center: &[f64]) -> Self {
+        Self::with_distances(points, center, false)
+    }
+
+    /// Points whose distances are computed from the difference itself.
+    pub(super) fn with_exact_distances(points: &CpuTensor<S>, center: &[f64]) -> Self {
+        Self::with_distances(points, center, true)
+    }
+
+    fn with_distances(points: &CpuTensor<S>, center: &[f64], exact: bool) -> Self {
         let (count, dimension) = (points.rows(), center.len());
         let least = rayon::current_num_threads().min(count.div_ceil(LANES)).max(1);
         let number = count.div_ceil(POINTS).max(least);
@@ -75,20 +89,24 @@ impl<S: Scalar> PointTiles<S> {
             .map(|start| {
                 let range = start..(start + width).min(count);
                 let mut transposed = vec![S::zero(); dimension * width];
+                let mut own = vec![S::zero(); if exact { dimension * width } else { 0 }];
                 let mut norms = vec![S::zero(); width];
                 for (column, x) in points.row_range(range.clone()).chunks_exact(dimension).enumerate() {
                     let mut norm = 0.0;
-                    for (row, (x, c)) in x.iter().zip(center).enumerate() {
+                    for (row, (&x, c)) in x.iter().zip(center).enumerate() {
+                        if exact {
+                            own[row * width + column] = x;
+                        }
                         let x = x.f64() - c;
                         norm += x * x;
                         transposed[row * width + column] = S::of(x);
                     }
                     norms[column] = S::of(norm);
                 }
-                PointTile { range, transposed, norms }
+                PointTile { range, transposed, own, norms }
             })
             .collect();
-        Self { center: center.to_vec(), points: points.clone(), width, tiles }
+        Self { center: center.to_vec(), points: points.clone(), width, exact, tiles }
     }
 
     pub(super) fn points(&self) -> usize {
@@ -150,11 +168,20 @@ impl<S: Scalar> PointTiles<S> {
                     let jacobians = jets.jets.jacobians.row_range(range.clone());
                     product(View::new(jacobians, range.len() * outputs, dimension), points, slopes, false);
                     let squared = &mut squared[..range.len() * width];
-                    let centered = &jets.centered[range.start * dimension..range.end * dimension];
-                    product(View::new(centered, range.len(), dimension), points, squared, false);
-                    for (row, &norm) in squared.chunks_exact_mut(width).zip(&jets.norms[range.clone()]) {
-                        for (s, &n) in row.iter_mut().zip(&tile.norms) {
-                            *s = (n + norm - two * *s).max(zero);
+                    if self.exact {
+                        squared_distances(
+                            &tile.own,
+                            jets.jets.points.row_range(range.clone()),
+                            width,
+                            squared,
+                        );
+                    } else {
+                        let centered = &jets.centered[range.start * dimension..range.end * dimension];
+                        product(View::new(centered, range.len(), dimension), points, squared, false);
+                        for (row, &norm) in squared.chunks_exact_mut(width).zip(&jets.norms[range.clone()]) {
+                            for (s, &n) in row.iter_mut().zip(&tile.norms) {
+                                *s = (n + norm - two * *s).max(zero);
+                            }
                         }
                     }
                     let pairs = PairTile {

@@ -164,13 +164,15 @@ pub(super) trait Element: Copy + Default + 'static {
         c: Self::Vector<V>,
     ) -> Self::Vector<V>;
     fn add<V: Simd>(simd: V, a: Self::Vector<V>, b: Self::Vector<V>) -> Self::Vector<V>;
+    fn subtract<V: Simd>(simd: V, a: Self::Vector<V>, b: Self::Vector<V>) -> Self::Vector<V>;
     /// Whole vectors of a slice.
     fn vectors<V: Simd>(values: &[Self]) -> &[Self::Vector<V>];
     fn vectors_mut<V: Simd>(values: &mut [Self]) -> &mut [Self::Vector<V>];
 }
 
 macro_rules! element {
-    ($scalar:ty, $vector:ident, $splat:ident, $multiply_add:ident, $add:ident, $vectors:ident, $vectors_mut:ident) => {
+    ($scalar:ty, $vector:ident, $splat:ident, $multiply_add:ident, $add:ident, $subtract:ident, $vectors:ident,
+     $vectors_mut:ident) => {
         impl Element for $scalar {
             type Vector<V: Simd> = V::$vector;
             #[inline(always)]
@@ -186,6 +188,10 @@ macro_rules! element {
                 simd.$add(a, b)
             }
             #[inline(always)]
+            fn subtract<V: Simd>(simd: V, a: V::$vector, b: V::$vector) -> V::$vector {
+                simd.$subtract(a, b)
+            }
+            #[inline(always)]
             fn vectors<V: Simd>(values: &[Self]) -> &[V::$vector] {
                 V::$vectors(values).0
             }
@@ -197,8 +203,8 @@ macro_rules! element {
     };
 }
 
-element!(f32, f32s, splat_f32s, mul_add_e_f32s, add_f32s, as_simd_f32s, as_mut_simd_f32s);
-element!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s, as_simd_f64s, as_mut_simd_f64s);
+element!(f32, f32s, splat_f32s, mul_add_e_f32s, add_f32s, sub_f32s, as_simd_f32s, as_mut_simd_f32s);
+element!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s, sub_f64s, as_simd_f64s, as_mut_simd_f64s);
 
 struct Product<'a, T> {
     rows: usize,
@@ -295,9 +301,7 @@ impl<T: Element> Product<'_, T> {
                 }
             }
         } else {
-            for r in 0..R {
-                out[r] = sums[r];
-            }
+            *out = sums;
         }
     }
 }

@@ -7,8 +7,10 @@
 
 mod activation;
 mod arithmetic;
+mod conjugate;
 mod convolution;
 mod device;
+mod distances;
 mod envelope;
 mod faults;
 mod floor;
@@ -22,6 +24,7 @@ mod reduction;
 mod secant;
 mod select;
 mod shaders;
+mod soft_envelope;
 mod softmax;
 
 use std::fmt;
@@ -33,7 +36,8 @@ use crate::{Error, Result};
 
 use super::device::Adapter;
 use super::kernels::{
-    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, Window,
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
+    SoftSpec, SoftValues, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -46,6 +50,7 @@ pub use matmul::GpuMatrix;
 pub use pool::Pooled;
 pub use pooling::GpuIndices;
 pub use secant::GpuSecant;
+pub use soft_envelope::GpuSoftEnvelope;
 
 /// A buffer of the GPU engine.
 pub type GpuBuffer = Arc<Pooled>;
@@ -307,6 +312,7 @@ impl Engine for Gpu {
 
 impl SplineEngine for Gpu {
     type Envelope = GpuEnvelope;
+    type SoftEnvelope = GpuSoftEnvelope;
     type Secant = GpuSecant;
 
     fn floor(&self) -> Result<Floor> {
@@ -339,6 +345,33 @@ impl SplineEngine for Gpu {
 
     fn envelope_finish(&self, envelope: GpuEnvelope) -> Result<EnvelopeValues<f32>> {
         envelope.finish(self)
+    }
+
+    fn soft_envelope(
+        &self,
+        points: &GpuTensor,
+        outputs: usize,
+        center: &[f64],
+        spec: &SoftSpec,
+    ) -> Result<GpuSoftEnvelope> {
+        GpuSoftEnvelope::new(self, points, outputs, center, spec)
+    }
+
+    fn soft_envelope_add(&self, envelope: &mut GpuSoftEnvelope, jets: &Jets<GpuBuffer>) -> Result<()> {
+        envelope.add(self, jets)
+    }
+
+    fn soft_envelope_finish(&self, envelope: GpuSoftEnvelope) -> Result<SoftValues<f32>> {
+        envelope.finish(self)
+    }
+
+    fn conjugate(
+        &self,
+        points: &GpuTensor,
+        values: &GpuTensor,
+        slopes: &GpuTensor,
+    ) -> Result<ConjugateValues<f32>> {
+        conjugate::conjugate(self, points, values, slopes)
     }
 
     fn secant(&self, points: &GpuTensor, values: &GpuTensor, center: &[f64]) -> Result<GpuSecant> {

@@ -1,4 +1,4 @@
-//! Tangents and squared distances of blocks of points and anchors: what the envelope and the secant curvature fold.
+//! Tangents and squared distances of blocks of points and anchors: what envelopes and the secant curvature fold.
 //!
 //! A block's products go to scratch memory, of which there is a fixed amount, and the fold follows: never are all pairs
 //! there at once. Points of few elements need no products; their kernels compute from the difference itself.
@@ -114,11 +114,22 @@ impl Points {
 
     /// Points and anchors in blocks whose products fit the scratch memory.
     pub(super) fn blocks(&self, gpu: &Gpu, anchors: usize, outputs: usize) -> [usize; 2] {
-        let room = (gpu.0.scratch.min(gpu.0.limits.tensor) / 4) as usize / (outputs + 1);
-        let points = self.own.rows().next_multiple_of(ALIGNMENT).min(POINTS);
-        let points = points.min((room / ALIGNMENT / ALIGNMENT * ALIGNMENT).max(ALIGNMENT));
-        let most = (room / points / ALIGNMENT * ALIGNMENT).max(ALIGNMENT);
-        [points, most.min(anchors.next_multiple_of(ALIGNMENT))]
+        steps(gpu, [self.own.rows(), anchors], outputs + 1)
+    }
+
+    /// `J_i x` `[m K, n]` for a block of centred points and some anchors of the jets.
+    pub(super) fn slopes(
+        &self,
+        gpu: &Gpu,
+        jets: &Jets<GpuBuffer>,
+        points: &Range<usize>,
+        anchors: &Range<usize>,
+    ) -> Result<GpuTensor> {
+        let number = jets.points.rows();
+        let outputs = jets.values.len() / number.max(1);
+        let jacobians = jets.jacobians.reshaped([number * outputs, self.dimension()])?;
+        let rows = anchors.start * outputs..anchors.end * outputs;
+        multiply_rows(gpu, (&jacobians, rows), (&self.centered, points.clone()))
     }
 
     /// Calls `fold` with the products of all blocks; for each block of points anchors ascend.
@@ -129,23 +140,39 @@ impl Points {
         anchors: &Anchors,
         mut fold: impl FnMut(&Block) -> Result<()>,
     ) -> Result<()> {
-        let (count, number) = (self.own.rows(), jets.points.rows());
-        let (outputs, dimension) = (jets.values.len() / number.max(1), self.dimension());
-        let [points_step, anchors_step] = self.blocks(gpu, number, outputs);
-        let jacobians = jets.jacobians.reshaped([number * outputs, dimension])?;
-        for first in (0..count).step_by(points_step) {
-            let points = first..(first + points_step).min(count);
-            for first in (0..number).step_by(anchors_step) {
-                let range = first..(first + anchors_step).min(number);
-                let rows = range.start * outputs..range.end * outputs;
-                let slopes = multiply_rows(gpu, (&jacobians, rows), (&self.centered, points.clone()))?;
-                let cross =
-                    multiply_rows(gpu, (&anchors.centered, range.clone()), (&self.centered, points.clone()))?;
-                fold(&Block { points: points.clone(), anchors: range, slopes, cross })?;
-            }
-        }
-        Ok(())
+        let number = jets.points.rows();
+        let steps = self.blocks(gpu, number, jets.values.len() / number.max(1));
+        for_each_block([self.own.rows(), number], steps, |points, range| {
+            let slopes = self.slopes(gpu, jets, &points, &range)?;
+            let cross =
+                multiply_rows(gpu, (&anchors.centered, range.clone()), (&self.centered, points.clone()))?;
+            fold(&Block { points, anchors: range, slopes, cross })
+        })
     }
+}
+
+/// Blocks of points and of anchors so large that `products` numbers for each pair fit the scratch memory.
+pub(super) fn steps(gpu: &Gpu, [points, anchors]: [usize; 2], products: usize) -> [usize; 2] {
+    let room = (gpu.0.scratch.min(gpu.0.limits.tensor) / 4) as usize / products;
+    let points = points.next_multiple_of(ALIGNMENT).min(POINTS);
+    let points = points.min((room / ALIGNMENT / ALIGNMENT * ALIGNMENT).max(ALIGNMENT));
+    let most = (room / points / ALIGNMENT * ALIGNMENT).max(ALIGNMENT);
+    [points, most.min(anchors.next_multiple_of(ALIGNMENT))]
+}
+
+/// Calls `run` with every block of points and of anchors; for each block of points anchors ascend.
+pub(super) fn for_each_block(
+    [points, anchors]: [usize; 2],
+    [points_step, anchors_step]: [usize; 2],
+    mut run: impl FnMut(Range<usize>, Range<usize>) -> Result<()>,
+) -> Result<()> {
+    for first in (0..points).step_by(points_step) {
+        let of_points = first..(first + points_step).min(points);
+        for first in (0..anchors).step_by(anchors_step) {
+            run(of_points.clone(), first..(first + anchors_step).min(anchors))?;
+        }
+    }
+    Ok(())
 }
 
 fn params(rows: usize, dimension: usize, outputs: usize) -> Params {

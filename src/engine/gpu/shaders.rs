@@ -12,7 +12,9 @@ macro_rules! sources {
 const SOURCES: &[(&str, &str)] = sources![
     "activation",
     "arithmetic",
+    "conjugate",
     "convolution",
+    "distances",
     "envelope",
     "envelope_fused",
     "floor",
@@ -24,6 +26,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "reduction",
     "secant",
     "select",
+    "soft_envelope",
     "softmax",
     "shared/activation",
     "shared/difference",
