@@ -301,7 +301,11 @@ impl<T: Element> Product<'_, T> {
                 }
             }
         } else {
-            *out = sums;
+            for r in 0..R {
+                for v in 0..VECTORS {
+                    out[r][v] = sums[r][v];
+                }
+            }
         }
     }
 }
