@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Result;
 use crate::engine::kernels::Activation;
 
-use super::device::Kernel;
+use super::pipelines::Kernel;
 use super::{Gpu, GpuTensor};
 
 #[repr(C)]

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::engine::axes::{self, Merged};
 use crate::engine::kernels::Arithmetic;
 
-use super::device::Kernel;
+use super::pipelines::Kernel;
 use super::{Gpu, GpuTensor, too_many_axes};
 
 #[repr(C)]

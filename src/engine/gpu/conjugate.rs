@@ -5,9 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::Result;
 use crate::engine::kernels::ConjugateValues;
 
-use super::device::Kernel;
 use super::multiply::multiply_rows;
 use super::pairs::{FEW, for_each_block, lanes, steps, teams};
+use super::pipelines::Kernel;
 use super::pool::Pooled;
 use super::{Gpu, GpuTensor, INVOCATIONS};
 

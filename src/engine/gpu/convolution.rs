@@ -8,8 +8,8 @@ use crate::engine::taps::Taps;
 use crate::{Error, Result};
 
 use super::activation::Fused;
-use super::device::Kernel;
 use super::matmul::side;
+use super::pipelines::Kernel;
 use super::pool::Pooled;
 use super::{Gpu, GpuBuffer, GpuTensor, INVOCATIONS};
 

@@ -1,11 +1,10 @@
-//! Opening an adapter: what is asked of it, its pipelines, and the stream of commands to it.
+//! An open adapter: what is asked of it, and the stream of commands to it.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytemuck::Pod;
 
@@ -13,39 +12,8 @@ use crate::engine::device::{self, Adapter};
 use crate::{Error, Result};
 
 use super::faults::Faults;
+use super::pipelines::{Kernel, Layout, PARAMETERS, Pipelines, lock};
 use super::pool::{Pool, Pooled};
-use super::shaders;
-
-/// One entry point of a file of shaders, with the constants it is compiled for: the key of its pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Kernel {
-    file: &'static str,
-    entry: &'static str,
-    constants: [Option<(&'static str, u32)>; 2],
-}
-
-impl Kernel {
-    pub(super) const fn new(file: &'static str, entry: &'static str) -> Self {
-        Self { file, entry, constants: [None; 2] }
-    }
-
-    /// The same for products in tiles of `side` rows and columns, with or without a gate.
-    pub(super) fn with_tiles(self, side: u32, gated: Option<bool>) -> Self {
-        Self { constants: [Some(("side", side)), gated.map(|gated| ("gated", u32::from(gated)))], ..self }
-    }
-
-    /// The same for so many vectors of channels to each position.
-    pub(super) fn with_slots(self, slots: u32, gated: bool) -> Self {
-        Self { constants: [Some(("slots", slots)), Some(("gated", u32::from(gated)))], ..self }
-    }
-}
-
-/// How many buffers a kernel reads and writes: the key of its layout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Bindings {
-    reads: usize,
-    writes: usize,
-}
 
 /// A buffer from one of its elements on, a multiple of [`ALIGNMENT`].
 #[derive(Clone, Copy)]
@@ -57,13 +25,6 @@ pub(super) struct Part<'a> {
 /// Elements that the start of a part is a multiple of, on any device.
 pub(super) const ALIGNMENT: usize = 64;
 
-struct Layout {
-    group: wgpu::BindGroupLayout,
-    /// Of the parameters, where they are no immediates.
-    uniform: Option<wgpu::BindGroupLayout>,
-    pipeline: wgpu::PipelineLayout,
-}
-
 /// Dispatches after which recorded commands go to the device, so that it works while more are recorded.
 const BATCH: usize = 48;
 
@@ -72,9 +33,6 @@ const SCRATCH: u64 = 256 << 20;
 
 /// Bytes of a tensor at most on any device: kernels count elements, and small multiples of them, in 32 bits.
 const LARGEST: u64 = 1 << 31;
-
-/// Bytes of parameters at most.
-const PARAMETERS: u32 = 128;
 
 /// A device made worse than it is, to see that plans keep to limits and that tests notice a broken kernel.
 #[derive(Debug, Clone, Copy)]
@@ -113,14 +71,11 @@ pub(super) struct Device {
     queue: wgpu::Queue,
     pub adapter: Adapter,
     pub limits: Limits,
-    edit: Option<(&'static str, &'static str, &'static str)>,
     largest_binding: u64,
     /// Bytes that kernels may take beside their arguments and results.
     pub scratch: u64,
     faults: Faults,
-    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
-    pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
-    layouts: Mutex<HashMap<Bindings, Arc<Layout>>>,
+    pub pipelines: Pipelines,
     tensors: Arc<Pool>,
     staging: Arc<Pool>,
     uniforms: Arc<Pool>,
@@ -165,10 +120,6 @@ impl Recorder {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Device {
     /// Opens the adapter with this number. An eighth of `memory` bytes is scratch, an eighth may stay with the engine.
     ///
@@ -207,6 +158,7 @@ impl Device {
             immediates: immediates && trial.immediates,
         };
         let kept = memory / 8;
+        let pipelines = Pipelines::new(&device, limits.immediates, trial.edit);
         let handed_over = Arc::new(AtomicU64::new(0));
         let pool =
             |usage, kept| Pool::new(&device, &faults, usage, [kept, own.max_buffer_size], &handed_over);
@@ -219,44 +171,16 @@ impl Device {
             queue,
             adapter: described,
             limits,
-            edit: trial.edit,
             scratch: (memory / 8).min(SCRATCH),
             largest_binding: own.max_storage_buffer_binding_size / 16 * 16,
             faults,
-            modules: Mutex::default(),
-            pipelines: Mutex::default(),
-            layouts: Mutex::default(),
+            pipelines,
             tensors,
             staging,
             uniforms,
             handed_over,
             recorder: Mutex::default(),
         })
-    }
-
-    /// Compiles what nearly every network runs, so that the first pass need not wait for one kernel after the other.
-    pub(super) fn warm_up(&self) {
-        let plain = [
-            (Kernel::new("activation", "activate"), 1, 1),
-            (Kernel::new("arithmetic", "arithmetic"), 2, 1),
-            (Kernel::new("pooling", "max_pool"), 1, 2),
-            (Kernel::new("pooling", "max_pool_scatter"), 2, 1),
-            (Kernel::new("reduction", "sum_long"), 1, 1),
-            (Kernel::new("select", "select"), 2, 1),
-        ];
-        let products = [128, 64, 32].into_iter().flat_map(|side| {
-            let gated = [false, true].map(Some).into_iter();
-            let gated = gated.flat_map(move |gated| {
-                let matmul = Kernel::new("matmul", "matmul").with_tiles(side, gated);
-                let convolution = Kernel::new("convolution", "convolution").with_tiles(side, gated);
-                [(matmul, 4, 1), (convolution, 5, 1)]
-            });
-            gated.chain([(Kernel::new("multiply", "multiply").with_tiles(side, None), 2, 1)])
-        });
-        for (kernel, reads, writes) in plain.into_iter().chain(products) {
-            let layout = self.layout(Bindings { reads, writes });
-            self.pipeline(kernel, &layout);
-        }
     }
 
     /// Memory for a tensor of so many elements of four bytes.
@@ -370,8 +294,8 @@ impl Device {
         self.faults.running(|to| {
             let _ = write!(to, "the kernel {}/{}", kernel.file, kernel.entry);
         });
-        let layout = self.layout(Bindings { reads: reads.len(), writes: writes.len() });
-        let pipeline = self.pipeline(kernel, &layout);
+        let layout = self.pipelines.layout(reads.len(), writes.len());
+        let pipeline = self.pipelines.pipeline(kernel, &layout);
         let writes = writes.iter().map(|&buffer| Part { buffer, start: 0 });
         let entries: Vec<wgpu::BindGroupEntry<'_>> = reads
             .iter()
@@ -433,81 +357,6 @@ impl Device {
             })
         });
         (buffer, group.unwrap_or_else(|| unreachable!("devices without immediates have uniforms")))
-    }
-
-    fn layout(&self, bindings: Bindings) -> Arc<Layout> {
-        let mut layouts = lock(&self.layouts);
-        Arc::clone(layouts.entry(bindings).or_insert_with(|| Arc::new(self.make_layout(bindings))))
-    }
-
-    fn make_layout(&self, Bindings { reads, writes }: Bindings) -> Layout {
-        let entry = |binding: usize, ty: wgpu::BufferBindingType| wgpu::BindGroupLayoutEntry {
-            binding: binding as u32,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-            count: None,
-        };
-        let storage = |i| entry(i, wgpu::BufferBindingType::Storage { read_only: i < reads });
-        let make = |entries: &[wgpu::BindGroupLayoutEntry]| {
-            let descriptor = wgpu::BindGroupLayoutDescriptor { label: None, entries };
-            self.device.create_bind_group_layout(&descriptor)
-        };
-        let group = make(&(0..reads + writes).map(storage).collect::<Vec<_>>());
-        let uniform = (!self.limits.immediates).then(|| make(&[entry(0, wgpu::BufferBindingType::Uniform)]));
-        let groups = [Some(&group), uniform.as_ref()];
-        let pipeline = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: None,
-            bind_group_layouts: if uniform.is_some() { &groups } else { &groups[..1] },
-            immediate_size: if self.limits.immediates { PARAMETERS } else { 0 },
-        });
-        Layout { group, uniform, pipeline }
-    }
-
-    fn pipeline(&self, kernel: Kernel, layout: &Layout) -> wgpu::ComputePipeline {
-        if let Some(pipeline) = lock(&self.pipelines).get(&kernel) {
-            return pipeline.clone();
-        }
-        let module = self.module(kernel.file);
-        let constants: Vec<(&str, f64)> =
-            kernel.constants.iter().flatten().map(|&(name, value)| (name, f64::from(value))).collect();
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(kernel.entry),
-            layout: Some(&layout.pipeline),
-            module: &module,
-            entry_point: Some(kernel.entry),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                // Kernels write what they read there.
-                zero_initialize_workgroup_memory: false,
-                constants: &constants,
-            },
-            cache: None,
-        });
-        lock(&self.pipelines).entry(kernel).or_insert(pipeline).clone()
-    }
-
-    fn module(&self, file: &'static str) -> wgpu::ShaderModule {
-        if let Some(module) = lock(&self.modules).get(file) {
-            return module.clone();
-        }
-        let mut source = shaders::source(file, self.limits.immediates);
-        if let Some((_, right, wrong)) = self.edit.filter(|(edited, ..)| *edited == file) {
-            source = source.replace(right, wrong);
-        }
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(file),
-            source: wgpu::ShaderSource::Wgsl(source.into()),
-        };
-        let module = if cfg!(debug_assertions) {
-            self.device.create_shader_module(descriptor)
-        } else {
-            // SAFETY: the sources are our own; the suite runs every kernel at sizes that are no multiple of anything
-            // against references, and with the checks in debug builds. No loop lacks a bound.
-            #[allow(unsafe_code, reason = "bounds checks cost time in every inner loop")]
-            unsafe {
-                self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
-            }
-        };
-        lock(&self.modules).entry(file).or_insert(module).clone()
     }
 
     /// Hands recorded commands to the device.

@@ -6,7 +6,8 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Result;
 
-use super::device::{Kernel, Part};
+use super::device::Part;
+use super::pipelines::Kernel;
 use super::{Gpu, GpuTensor};
 
 #[repr(C)]

@@ -5,8 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use crate::Result;
 use crate::engine::kernels::{EnvelopeSpec, EnvelopeValues, Jets};
 
-use super::device::Kernel;
 use super::pairs::{Anchors, FEW, Points, lanes, teams};
+use super::pipelines::Kernel;
 use super::pool::Pooled;
 use super::{Gpu, GpuBuffer, GpuTensor};
 

@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Result;
 use crate::engine::Floor;
 
-use super::device::Kernel;
+use super::pipelines::Kernel;
 use super::{Gpu, INVOCATIONS};
 
 /// Invocations of the loop of multiply-adds: enough for any device.

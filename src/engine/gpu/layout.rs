@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::engine::axes::{self, Merged};
 use crate::{Error, Result};
 
-use super::device::Kernel;
+use super::pipelines::Kernel;
 use super::{Gpu, GpuTensor, too_many_axes};
 
 #[repr(C)]

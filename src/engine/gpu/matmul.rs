@@ -6,7 +6,7 @@ use crate::Result;
 use crate::engine::kernels::Epilogue;
 
 use super::activation::Fused;
-use super::device::Kernel;
+use super::pipelines::Kernel;
 use super::pool::Pooled;
 use super::{Gpu, GpuBuffer, GpuTensor};
 

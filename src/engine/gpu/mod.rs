@@ -18,6 +18,7 @@ mod layout;
 mod matmul;
 mod multiply;
 mod pairs;
+mod pipelines;
 mod pool;
 mod pooling;
 mod reduction;
@@ -41,7 +42,8 @@ use super::kernels::{
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
-use device::{Device, Kernel};
+use device::Device;
+use pipelines::Kernel;
 
 pub use convolution::GpuFilters;
 pub use device::{GpuRequest, Trial};
@@ -82,7 +84,7 @@ impl Gpu {
         // A software adapter compiles with the threads that it computes on.
         if !gpu.adapter().software {
             let device = Arc::clone(&gpu.0);
-            std::thread::spawn(move || device.warm_up());
+            std::thread::spawn(move || device.pipelines.warm_up());
         }
         Ok(gpu)
     }
@@ -397,7 +399,7 @@ mod tests {
         let adapters = crate::engine::device::adapters();
         let Ok(Some(number)) = DeviceChoice::Gpu(None).resolve(&adapters) else { return };
         let gpu = Gpu::open(number, 1 << 26).expect("the adapter opens");
-        gpu.0.warm_up();
+        gpu.0.pipelines.warm_up();
         gpu.synchronize().expect("every entry point and its bindings are as the shaders say");
     }
 

@@ -7,8 +7,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::engine::axes::{self, Merged};
 use crate::{Error, Result};
 
-use super::device::{Kernel, Part};
+use super::device::Part;
 use super::matmul::side;
+use super::pipelines::Kernel;
 use super::{Gpu, GpuTensor, too_many_axes};
 
 #[repr(C)]

@@ -10,8 +10,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::Result;
 use crate::engine::kernels::Jets;
 
-use super::device::{ALIGNMENT, Kernel};
+use super::device::ALIGNMENT;
 use super::multiply::multiply_rows;
+use super::pipelines::Kernel;
 use super::pool::Pooled;
 use super::{Gpu, GpuBuffer, GpuTensor, INVOCATIONS};
 

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::engine::Tensor;
 use crate::engine::kernels::Window;
 
-use super::device::Kernel;
+use super::pipelines::Kernel;
 use super::pool::Pooled;
 use super::{Gpu, GpuTensor};
 

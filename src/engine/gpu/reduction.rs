@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Result;
 use crate::engine::axes::{self, Merged};
 
-use super::device::Kernel;
+use super::pipelines::Kernel;
 use super::{Gpu, GpuTensor, too_many_axes};
 
 #[repr(C)]

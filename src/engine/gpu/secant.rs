@@ -6,8 +6,8 @@ use crate::Result;
 use crate::engine::kernels::{Curvature, Jets};
 use crate::tolerance;
 
-use super::device::Kernel;
 use super::pairs::{FEW, Points, lanes, teams};
+use super::pipelines::Kernel;
 use super::pool::Pooled;
 use super::{Gpu, GpuBuffer, GpuTensor};
 

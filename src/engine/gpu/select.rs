@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Result;
 
-use super::device::Kernel;
+use super::pipelines::Kernel;
 use super::{Gpu, GpuTensor};
 
 #[repr(C)]

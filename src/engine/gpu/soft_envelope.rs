@@ -5,9 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::Result;
 use crate::engine::kernels::{Jets, SoftSpec, SoftValues};
 
-use super::device::Kernel;
 use super::distances::squared_distances;
 use super::pairs::{FEW, Points, for_each_block};
+use super::pipelines::Kernel;
 use super::pool::Pooled;
 use super::{Gpu, GpuBuffer, GpuTensor, INVOCATIONS};
 
