@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{dense, gpu, jets, random, random_rows};
+use common::{ACTIVATIONS, OF_POSITIVE, dense, gpu, jets, random, random_rows};
 use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Dual, Engine, Interval, Window};
 use fenchel::network::operators::{
     ArithmeticConstant, AveragePool, Branches, Concat, Convolution, ConvolutionTransposed, Dense, Expand,
@@ -44,43 +44,12 @@ fn global_average() -> Reduce {
 
 /// One network for each way through the table.
 fn table() -> Vec<(String, Network)> {
-    let activations = [
-        Activation::Relu,
-        Activation::LeakyRelu { slope: 0.1 },
-        Activation::Clip { low: -0.3, high: 0.8 },
-        Activation::Sigmoid,
-        Activation::Tanh,
-        Activation::Softplus,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Silu,
-        Activation::Abs,
-        Activation::Softsign,
-        Activation::Elu { alpha: 0.7 },
-        Activation::Selu { alpha: 1.67, gamma: 1.05 },
-        Activation::Celu { alpha: 1.3 },
-        Activation::HardSigmoid { alpha: 0.3, beta: 0.4 },
-        Activation::HardSwish,
-        Activation::Mish,
-        Activation::Erf,
-        Activation::Exp,
-        Activation::Power { exponent: 3.0 },
-        Activation::Sin,
-        Activation::Cos,
-    ];
-    // These see positive numbers only.
-    let of_positive = [
-        Activation::Log,
-        Activation::Sqrt,
-        Activation::Power { exponent: -1.0 },
-        Activation::Power { exponent: 1.7 },
-    ];
     let window = Window::new([2, 3]).with_strides([1, 2]).with_pads([1, 0, 0, 2]);
     let image = [4, 5, 6];
     let mut all: Vec<(String, Network)> =
-        activations.iter().map(|&a| (format!("{a:?}"), one(&[11], a))).collect();
+        ACTIVATIONS.iter().map(|&a| (format!("{a:?}"), one(&[11], a))).collect();
     let mut add = |name: &str, network: Network| all.push((name.to_owned(), network));
-    for activation in of_positive {
+    for activation in OF_POSITIVE {
         let network = network(&[11], |b, x| {
             let positive = b.add("positive", Activation::Softplus, &[x]).unwrap();
             b.add("op", activation, &[positive]).unwrap()

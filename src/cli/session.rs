@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -25,6 +25,8 @@ pub(super) struct Session {
     pub json: bool,
     precision: Option<Precision>,
     device: DeviceChoice,
+    /// What it settled on: to look for adapters takes some hundredths of a second.
+    adapter: OnceLock<Option<usize>>,
 }
 
 /// Something to do on an engine that is chosen at run time.
@@ -57,7 +59,13 @@ impl Session {
             signal_hook::flag::register(signal, cancellation.flag())
                 .map_err(|e| Error::Device(format!("interrupts cannot be handled: {e}")))?;
         }
-        Ok(Self { context, json: globals.json, precision: globals.precision, device: globals.device })
+        Ok(Self {
+            context,
+            json: globals.json,
+            precision: globals.precision,
+            device: globals.device,
+            adapter: OnceLock::new(),
+        })
     }
 
     /// What the user asked for.
@@ -72,23 +80,30 @@ impl Session {
 
     /// The number of the adapter to compute on, `None` for the CPU.
     fn adapter(&self) -> Result<Option<usize>> {
-        match self.device {
-            DeviceChoice::Cpu => Ok(None),
-            choice => choice.resolve(&device::adapters()),
+        if let Some(adapter) = self.adapter.get() {
+            return Ok(*adapter);
         }
+        let found = match self.device {
+            DeviceChoice::Cpu => None,
+            choice => choice.resolve(&device::adapters())?,
+        };
+        Ok(*self.adapter.get_or_init(|| found))
     }
 
     /// Runs a job in the precision asked for, or else in `default` (`"f32"` or `"f64"`). Graphics devices compute in
     /// f32; `auto` takes the CPU for f64.
     pub(super) fn on_engine<J: Job>(&self, default: &str, job: J) -> Result<J::Output> {
         let double = self.precision.map_or(default == "f64", |precision| precision == Precision::F64);
+        if double && self.device == DeviceChoice::Auto {
+            return job.run(Cpu::<f64>::new());
+        }
         match (self.adapter()?, double) {
-            (Some(_), true) if self.device != DeviceChoice::Auto => Err(Error::Argument(format!(
+            (Some(_), true) => Err(Error::Argument(format!(
                 "--device {}: graphics devices compute in f32; use --precision f32, or --device cpu for f64",
                 self.device
             ))),
             (Some(number), false) => job.run(Gpu::open(number, self.context.memory())?),
-            (_, true) => job.run(Cpu::<f64>::new()),
+            (None, true) => job.run(Cpu::<f64>::new()),
             (None, false) => job.run(Cpu::<f32>::new()),
         }
     }

@@ -30,6 +30,57 @@ pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     shape.filter(|_| a.len() == b.len()).ok_or_else(misfit)
 }
 
+/// The matrices in the last two axes of two operands, and their products.
+#[derive(Debug)]
+pub(super) struct Matrices {
+    /// The axes before, of either operand and of the result.
+    pub leading: [Vec<usize>; 2],
+    pub joined: Vec<usize>,
+    /// `[m, k] @ [k, n]`
+    pub m: usize,
+    pub k: usize,
+    pub n: usize,
+}
+
+impl Matrices {
+    /// For `[B.., m, k]` and `[B.., k, n]`, or what lies transposed.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where they do not fit.
+    pub(super) fn new(a: &[usize], b: &[usize], transposed: [bool; 2]) -> Result<Self> {
+        let misfit = || {
+            Error::Shape(format!(
+                "the matrices of {a:?} and {b:?} (transposed: {transposed:?}) do not fit together"
+            ))
+        };
+        let split = |shape: &[usize], transposed: bool| -> Option<(Vec<usize>, [usize; 2])> {
+            let (leading, &[rows, columns]) = shape.split_last_chunk::<2>()?;
+            Some((leading.to_vec(), if transposed { [columns, rows] } else { [rows, columns] }))
+        };
+        let (leading_a, [m, k]) = split(a, transposed[0]).ok_or_else(misfit)?;
+        let (leading_b, [inner, n]) = split(b, transposed[1]).ok_or_else(misfit)?;
+        let joined = broadcast(&leading_a, &leading_b).map_err(|_| misfit())?;
+        if k != inner {
+            return Err(misfit());
+        }
+        Ok(Self { leading: [leading_a, leading_b], joined, m, k, n })
+    }
+}
+
+/// The shape with so many elements more at the ends of each axis, or fewer.
+///
+/// # Errors
+/// [`Error::Shape`] where a length would be below 0.
+pub(super) fn padded(shape: &[usize], before: &[isize], after: &[isize]) -> Result<Vec<usize>> {
+    let ends = before.iter().zip(after);
+    let lengths = shape
+        .iter()
+        .zip(ends)
+        .map(|(&length, (&before, &after))| length.checked_add_signed(before)?.checked_add_signed(after));
+    let misfit = || Error::Shape(format!("{shape:?} cannot be padded by {before:?} and {after:?}"));
+    lengths.collect::<Option<Vec<usize>>>().ok_or_else(misfit)
+}
+
 /// Axes of `shape` and how `N` operands walk them: neighbours that all of them walk alike are merged, and axes of
 /// length 1 left out. `[64, 10, 784]` with `[64, 1, 784]` keeps three axes, `[64, 10, 784]` twice becomes one.
 #[derive(Debug)]

@@ -1,13 +1,15 @@
 //! Curvatures from values alone.
 
+use std::ops::Range;
+
 use crate::data::Dataset;
-use crate::engine::plan::{Chunks, at_once};
+use crate::engine::plan::{Chunks, at_once, overlapped};
 use crate::engine::{Context, Curvature, SplineEngine};
 use crate::network::Program;
 use crate::{Error, Result};
 
+use super::JetSource;
 use super::jets::check_rows;
-use super::{JetSource, Unchecked};
 
 /// The smallest curvatures for which the bounds of all anchors hold at all `points`, for each output: `a` is the
 /// largest `2 (T_i(x) - g(x)) / d_i(x)^2` over the pairs, `b` the largest negative.
@@ -53,19 +55,17 @@ pub fn secant<E: SplineEngine, J: JetSource<E> + ?Sized>(
         let chosen = all.select(ndarray::Axis(1), outputs);
         let x = program.upload(rows.view())?;
         let mut secant = engine.secant(&x, &program.upload(chosen.view())?, &center)?;
-        let mut last: Option<Unchecked<E>> = None;
-        for block in anchors.iter() {
+        let add = |block: Range<usize>| {
             context.check()?;
-            let (jets, unchecked) = source.block(block.clone())?;
+            let (jets, unchecked) = source.block(block)?;
             engine.secant_add(&mut secant, &jets)?;
-            if let Some(before) = last.replace(unchecked) {
-                before.check(engine)?;
-            }
+            Ok(unchecked)
+        };
+        overlapped(engine, anchors, add, |block, unchecked| {
+            unchecked.check(engine)?;
             context.progress().advance((range.len() * block.len()) as u64);
-        }
-        if let Some(last) = last {
-            last.check(engine)?;
-        }
+            Ok(())
+        })?;
         for (largest, new) in largest.iter_mut().zip(engine.secant_finish(secant)?) {
             *largest = Curvature { a: largest.a.max(new.a), b: largest.b.max(new.b) };
         }

@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 
 use crate::Result;
 use crate::data::Dataset;
-use crate::engine::plan::{EnvelopeDemand, EnvelopePlan, at_once};
+use crate::engine::plan::{EnvelopeDemand, EnvelopePlan, at_once, overlapped};
 use crate::engine::{Context, EnvelopeSpec, EnvelopeValues, JetsOf, SplineEngine};
 
 use super::jets::check_rows;
@@ -61,14 +61,14 @@ pub fn envelopes<E: SplineEngine, J: JetSource<E> + ?Sized>(
         let (values, shape) = (rows.as_standard_layout(), [rows.nrows(), rows.ncols()]);
         let x = engine.upload(values.as_slice().unwrap_or_default(), &shape)?;
         let mut envelope = engine.envelope(&x, source.outputs(), &center, spec)?;
-        let mut last: Option<Unchecked<E>> = None;
-        for (number, block) in plan.anchors.iter().enumerate() {
+        let add = |block: Range<usize>| {
             context.check()?;
+            let number = block.start / plan.anchors.size();
             let (fresh, unchecked) = if number < kept.len() {
-                (None, None)
+                (None, Unchecked::nothing())
             } else {
                 let (jets, unchecked) = source.block(block.clone())?;
-                (Some(jets), Some(unchecked))
+                (Some(jets), unchecked)
             };
             let jets = fresh.as_ref().unwrap_or_else(|| &kept[number]);
             let of_block: Vec<u32> = slots
@@ -76,16 +76,14 @@ pub fn envelopes<E: SplineEngine, J: JetSource<E> + ?Sized>(
                 .flat_map(|family| family[block.clone()].iter().copied())
                 .collect();
             engine.envelope_add(&mut envelope, jets, block.start, &of_block)?;
-            // The block before, while the engine works on this one.
-            if let Some(before) = std::mem::replace(&mut last, unchecked) {
-                before.check(engine)?;
-            }
             kept.extend(fresh.filter(|_| plan.keep_jets));
+            Ok(unchecked)
+        };
+        overlapped(engine, plan.anchors, add, |block, unchecked| {
+            unchecked.check(engine)?;
             context.progress().advance((range.len() * block.len()) as u64);
-        }
-        if let Some(last) = last {
-            last.check(engine)?;
-        }
+            Ok(())
+        })?;
         visit(PointBlock { range, points: rows.view(), envelopes: engine.envelope_finish(envelope)? })?;
     }
     context.progress().finish();

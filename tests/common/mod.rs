@@ -9,6 +9,40 @@ use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// Every function, those with parameters at one choice of them.
+pub const ACTIVATIONS: [Activation; 22] = [
+    Activation::Relu,
+    Activation::LeakyRelu { slope: 0.1 },
+    Activation::Clip { low: -0.3, high: 0.8 },
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::Softplus,
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Silu,
+    Activation::Abs,
+    Activation::Softsign,
+    Activation::Elu { alpha: 0.7 },
+    Activation::Selu { alpha: 1.67, gamma: 1.05 },
+    Activation::Celu { alpha: 1.3 },
+    Activation::HardSigmoid { alpha: 0.3, beta: 0.4 },
+    Activation::HardSwish,
+    Activation::Mish,
+    Activation::Erf,
+    Activation::Exp,
+    Activation::Power { exponent: 3.0 },
+    Activation::Sin,
+    Activation::Cos,
+];
+
+/// Those that see positive numbers only.
+pub const OF_POSITIVE: [Activation; 4] = [
+    Activation::Log,
+    Activation::Sqrt,
+    Activation::Power { exponent: -1.0 },
+    Activation::Power { exponent: 1.7 },
+];
+
 /// Numbers that are symmetric in nothing.
 pub fn random(seed: u64, count: usize) -> Vec<f64> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -6,7 +6,7 @@
 mod common;
 mod splines;
 
-use common::{gpu, random};
+use common::{ACTIVATIONS, OF_POSITIVE, gpu, random};
 use fenchel::engine::gpu::Trial;
 use fenchel::engine::{
     Activation, Arithmetic, Cpu, Engine, Epilogue, Gpu, SplineEngine, Tensor, TensorOf, Window, device,
@@ -291,35 +291,7 @@ fn failures<E: SplineEngine>(engine: &E) -> Vec<String> {
             difference(&Pool { image, window, counted }, engine),
         );
     }
-    let activations = [
-        Activation::Relu,
-        Activation::LeakyRelu { slope: 0.1 },
-        Activation::Clip { low: -0.3, high: 0.8 },
-        Activation::Abs,
-        Activation::HardSigmoid { alpha: 0.3, beta: 0.4 },
-        Activation::HardSwish,
-        Activation::Softsign,
-        Activation::Elu { alpha: 0.7 },
-        Activation::Selu { alpha: 1.67, gamma: 1.05 },
-        Activation::Celu { alpha: 1.3 },
-        Activation::Sigmoid,
-        Activation::Tanh,
-        Activation::Softplus,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Silu,
-        Activation::Mish,
-        Activation::Erf,
-        Activation::Exp,
-        Activation::Log,
-        Activation::Sqrt,
-        Activation::Power { exponent: 3.0 },
-        Activation::Power { exponent: -1.0 },
-        Activation::Power { exponent: 1.7 },
-        Activation::Sin,
-        Activation::Cos,
-    ];
-    for activation in activations {
+    for activation in ACTIVATIONS.into_iter().chain(OF_POSITIVE) {
         for order in 0..3 {
             check(
                 format!("{activation:?}, order {order}"),

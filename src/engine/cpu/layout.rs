@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::{Error, Result, Scalar};
+use crate::engine::axes;
+use crate::{Result, Scalar};
 
 use super::arithmetic::SERIAL;
 use super::{CpuTensor, pool};
@@ -30,15 +31,7 @@ pub(super) fn pad<S: Scalar>(
     after: &[isize],
     value: S,
 ) -> Result<CpuTensor<S>> {
-    let shape: Option<Vec<usize>> = x
-        .shape()
-        .iter()
-        .zip(before.iter().zip(after))
-        .map(|(&length, (&before, &after))| length.checked_add_signed(before)?.checked_add_signed(after))
-        .collect();
-    let shape = shape.ok_or_else(|| {
-        Error::Shape(format!("{:?} cannot be padded by {before:?} and {after:?}", x.shape()))
-    })?;
+    let shape = axes::padded(x.shape(), before, after)?;
     let strides = strides(x.shape());
     let mut values = pool::take(shape.iter().product());
     let Some(last) = shape.len().checked_sub(1) else { return Ok(x.clone()) };

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::{Error, Result, Scalar};
+use crate::engine::axes::Matrices;
+use crate::{Result, Scalar};
 
 use super::CpuTensor;
 use super::product::{View, product};
@@ -12,22 +13,8 @@ pub(super) fn multiply<S: Scalar>(
     b: &CpuTensor<S>,
     transposed: [bool; 2],
 ) -> Result<CpuTensor<S>> {
-    let misfit = || {
-        let (a, b) = (a.shape(), b.shape());
-        Error::Shape(format!(
-            "the matrices of {a:?} and {b:?} (transposed: {transposed:?}) do not fit together"
-        ))
-    };
-    let split = |shape: &[usize], transposed: bool| -> Option<(Vec<usize>, [usize; 2])> {
-        let (leading, &[rows, columns]) = shape.split_last_chunk::<2>()?;
-        Some((leading.to_vec(), if transposed { [columns, rows] } else { [rows, columns] }))
-    };
-    let (leading_a, [m, k]) = split(a.shape(), transposed[0]).ok_or_else(misfit)?;
-    let (leading_b, [inner, n]) = split(b.shape(), transposed[1]).ok_or_else(misfit)?;
-    let axes = leading_a.iter().zip(&leading_b);
-    let joined: Option<Vec<usize>> =
-        axes.map(|(&a, &b)| if a == b || b == 1 { Some(a) } else { (a == 1).then_some(b) }).collect();
-    let joined = joined.filter(|_| k == inner && leading_a.len() == leading_b.len()).ok_or_else(misfit)?;
+    let Matrices { leading: [leading_a, leading_b], joined, m, k, n } =
+        Matrices::new(a.shape(), b.shape(), transposed)?;
     // Which matrix of an operand belongs to one of the result.
     let position = |mut index: usize, own: &[usize]| {
         let (mut flat, mut step) = (0, 1);

@@ -35,7 +35,6 @@ pub struct GpuFilters {
     shape: [usize; 4],
     window: Window,
     groups: usize,
-    nothing: Pooled,
     forward: OnceLock<Layer>,
     backward: OnceLock<Layer>,
 }
@@ -89,22 +88,9 @@ struct Params {
 }
 
 impl GpuFilters {
-    pub(super) fn new(
-        gpu: &Gpu,
-        values: &[f32],
-        shape: [usize; 4],
-        window: Window,
-        groups: usize,
-    ) -> Result<Self> {
-        Ok(Self {
-            values: values.to_vec(),
-            shape,
-            window,
-            groups,
-            nothing: gpu.constants(&[0.0_f32; 4])?,
-            forward: OnceLock::new(),
-            backward: OnceLock::new(),
-        })
+    pub(super) fn new(values: &[f32], shape: [usize; 4], window: Window, groups: usize) -> Self {
+        let (forward, backward) = (OnceLock::new(), OnceLock::new());
+        Self { values: values.to_vec(), shape, window, groups, forward, backward }
     }
 
     fn forward(&self, gpu: &Gpu) -> Result<&Layer> {
@@ -223,8 +209,8 @@ fn run(
     let y = gpu.empty([samples, filters.groups * layer.outputs, output[0], output[1]])?;
     let fused = Fused::new(epilogue.activation);
     let repeats = gate.map_or(1, |gate| samples / gate.rows().max(1)).max(1);
-    let bias = epilogue.bias.map_or(&filters.nothing, |bias| bias.buffer());
-    let gated = gate.map_or(&filters.nothing, |gate| gate.buffer());
+    let bias = epilogue.bias.map_or(&gpu.0.nothing, |bias| bias.buffer());
+    let gated = gate.map_or(&gpu.0.nothing, |gate| gate.buffer());
     let reads: [&Pooled; 5] = [x.buffer(), gated, &layer.filters, &layer.taps, bias];
     let pair = |[a, b]: [usize; 2]| [a as u32, b as u32];
     for phase in &layer.phases {

@@ -1,6 +1,5 @@
 //! An open adapter: what is asked of it, and the stream of commands to it.
 
-use std::fmt::Write as _;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -11,7 +10,7 @@ use bytemuck::Pod;
 use crate::engine::device::{self, Adapter};
 use crate::{Error, Result};
 
-use super::faults::Faults;
+use super::faults::{Faults, Running};
 use super::pipelines::{Kernel, Layout, PARAMETERS, Pipelines, lock};
 use super::pool::{Pool, Pooled};
 
@@ -74,6 +73,8 @@ pub(super) struct Device {
     largest_binding: u64,
     /// Bytes that kernels may take beside their arguments and results.
     pub scratch: u64,
+    /// Bound where a kernel reads nothing.
+    pub nothing: Pooled,
     faults: Faults,
     pub pipelines: Pipelines,
     tensors: Arc<Pool>,
@@ -173,6 +174,7 @@ impl Device {
             limits,
             scratch: (memory / 8).min(SCRATCH),
             largest_binding: own.max_storage_buffer_binding_size / 16 * 16,
+            nothing: tensors.take(16),
             faults,
             pipelines,
             tensors,
@@ -197,9 +199,7 @@ impl Device {
                 self.limits.tensor >> 20
             )));
         }
-        self.faults.running(|to| {
-            let _ = write!(to, "the allocation of {} MiB", bytes.div_ceil(1 << 20));
-        });
+        self.faults.running(Running::Allocation { bytes });
         let buffer = self.tensors.take(bytes);
         self.faults.check()?;
         Ok(buffer)
@@ -246,11 +246,7 @@ impl Device {
     /// [`Error::Device`] with what went wrong up to now.
     pub(super) fn receive<T: Pod>(&self, request: GpuRequest) -> Result<Vec<T>> {
         let GpuRequest { staging, bytes, submission, mapped } = request;
-        let wait = wgpu::PollType::Wait { submission_index: submission, timeout: None };
-        if let Err(error) = self.device.poll(wait) {
-            self.faults.put(format!("did not finish: {error}"));
-        }
-        self.faults.check()?;
+        self.wait_for(wgpu::PollType::Wait { submission_index: submission, timeout: None })?;
         let mapped = mapped.try_recv().is_ok_and(|result| result.is_ok());
         let view = if mapped { staging.buffer().get_mapped_range(..bytes.max(4)).ok() } else { None };
         let Some(view) = view else {
@@ -291,9 +287,7 @@ impl Device {
         if workgroups == 0 {
             return Ok(());
         }
-        self.faults.running(|to| {
-            let _ = write!(to, "the kernel {}/{}", kernel.file, kernel.entry);
-        });
+        self.faults.running(Running::Kernel(kernel));
         let layout = self.pipelines.layout(reads.len(), writes.len());
         let pipeline = self.pipelines.pipeline(kernel, &layout);
         let writes = writes.iter().map(|&buffer| Part { buffer, start: 0 });
@@ -379,7 +373,11 @@ impl Device {
     /// [`Error::Device`] with what went wrong up to now.
     pub(super) fn wait(&self) -> Result<()> {
         self.submit();
-        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+        self.wait_for(wgpu::PollType::wait_indefinitely())
+    }
+
+    fn wait_for(&self, what: wgpu::PollType) -> Result<()> {
+        if let Err(error) = self.device.poll(what) {
             self.faults.put(format!("did not finish: {error}"));
         }
         self.faults.check()

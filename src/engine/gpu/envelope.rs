@@ -100,7 +100,7 @@ impl GpuEnvelope {
             pieces: gpu.empty(shape)?,
             points,
         };
-        let nothing = &new.points.nothing;
+        let nothing = &gpu.0.nothing;
         new.run(gpu, "reset", [nothing; 6], &new.params(), new.values.len().div_ceil(super::INVOCATIONS))?;
         Ok(new)
     }
@@ -147,7 +147,7 @@ impl GpuEnvelope {
             return Ok(());
         }
         let params = Params { anchors: anchors as u32, number: first as u32, ..self.params() };
-        let nothing = &self.points.nothing;
+        let nothing = &gpu.0.nothing;
         let [x, v, j] = [&jets.points, &jets.values, &jets.jacobians].map(|tensor| &**tensor.buffer());
         let exact: [&Pooled; 6] = [self.points.own.buffer(), x, v, j, &self.halves, nothing];
         let alone = self.families * self.slots == 1 && slots.iter().all(|&slot| slot == 0);

@@ -1,17 +1,42 @@
 //! What went wrong on a device, until somebody asks: errors of a GPU arrive late, and not where they were made.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Error, Result};
+
+use super::pipelines::Kernel;
 
 /// The first fault of a device; clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Faults(Arc<Mutex<State>>);
 
+/// What runs, for the message: said before each kernel, and put into words when something goes wrong.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) enum Running {
+    #[default]
+    Nothing,
+    Allocation {
+        bytes: u64,
+    },
+    Kernel(Kernel),
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Allocation { bytes } => {
+                write!(f, " during the allocation of {} MiB", bytes.div_ceil(1 << 20))
+            }
+            Self::Kernel(kernel) => write!(f, " during the kernel {}/{}", kernel.file, kernel.entry),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// What runs, for the message.
-    running: String,
+    running: Running,
     first: Option<String>,
 }
 
@@ -39,20 +64,17 @@ impl Faults {
     }
 
     /// Says what runs from now on.
-    pub(super) fn running(&self, what: impl FnOnce(&mut String)) {
-        self.with(|state| {
-            state.running.clear();
-            what(&mut state.running);
-        });
+    pub(super) fn running(&self, what: Running) {
+        self.with(|state| state.running = what);
     }
 
     /// Notes a fault, unless there was one before: what follows from the first says nothing new.
     pub(super) fn put(&self, what: String) {
         self.with(|state| {
             if state.first.is_none() {
-                let during = if state.running.is_empty() { String::new() } else { format!(" during {}", state.running) };
+                let running = state.running;
                 state.first = Some(format!(
-                    "the graphics device {what}{during}; a lower --memory makes smaller pieces, --device cpu does without it"
+                    "the graphics device {what}{running}; a lower --memory makes smaller pieces, --device cpu does without it"
                 ));
             }
         });

@@ -62,15 +62,7 @@ pub(super) fn pad(
     after: &[isize],
     value: f32,
 ) -> Result<GpuTensor> {
-    let ends = before.iter().zip(after);
-    let shape: Option<Vec<usize>> = x
-        .shape()
-        .iter()
-        .zip(ends)
-        .map(|(&length, (&before, &after))| length.checked_add_signed(before)?.checked_add_signed(after))
-        .collect();
-    let misfit = || Error::Shape(format!("{:?} cannot be padded by {before:?} and {after:?}", x.shape()));
-    let shape = shape.ok_or_else(misfit)?;
+    let shape = axes::padded(x.shape(), before, after)?;
     let y = gpu.empty(&shape[..])?;
     // Axes without padding are walked as one with the axis before them.
     let (mut lengths, mut source, mut first): (Vec<usize>, Vec<usize>, Vec<isize>) = (vec![], vec![], vec![]);

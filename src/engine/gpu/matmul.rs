@@ -22,7 +22,6 @@ pub struct GpuMatrix {
     k: usize,
     n: usize,
     parts: Vec<MatrixPart>,
-    nothing: Pooled,
 }
 
 #[derive(Debug)]
@@ -69,7 +68,7 @@ impl GpuMatrix {
             }
             parts.push(MatrixPart { first, columns, values: gpu.constants(&part)? });
         }
-        Ok(Self { k, n, parts, nothing: gpu.constants(&[0.0_f32; 4])? })
+        Ok(Self { k, n, parts })
     }
 }
 
@@ -102,8 +101,8 @@ pub(super) fn matmul(
     let fused = Fused::new(epilogue.activation);
     let repeats = gate.map_or(1, |gate| x.rows() / gate.rows().max(1)).max(1);
     let inner = (rows / x.rows().max(1)).max(1);
-    let bias = epilogue.bias.map_or(&matrix.nothing, |bias| bias.buffer());
-    let gated = gate.map_or(&matrix.nothing, |gate| gate.buffer());
+    let bias = epilogue.bias.map_or(&gpu.0.nothing, |bias| bias.buffer());
+    let gated = gate.map_or(&gpu.0.nothing, |gate| gate.buffer());
     for part in &matrix.parts {
         let side = side(1, rows, part.columns);
         let params = Params {

@@ -215,7 +215,7 @@ impl Engine for Gpu {
         window: Window,
         groups: usize,
     ) -> Result<GpuFilters> {
-        GpuFilters::new(self, values, shape, window, groups)
+        Ok(GpuFilters::new(values, shape, window, groups))
     }
 
     fn convolve(

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::engine::axes::{self, Merged};
-use crate::{Error, Result};
+use crate::Result;
+use crate::engine::axes::{self, Matrices, Merged};
 
 use super::device::Part;
 use super::matmul::side;
@@ -27,22 +27,8 @@ struct Params {
 }
 
 pub(super) fn multiply(gpu: &Gpu, a: &GpuTensor, b: &GpuTensor, transposed: [bool; 2]) -> Result<GpuTensor> {
-    let misfit = || {
-        let (a, b) = (a.shape(), b.shape());
-        Error::Shape(format!(
-            "the matrices of {a:?} and {b:?} (transposed: {transposed:?}) do not fit together"
-        ))
-    };
-    let split = |shape: &[usize], transposed: bool| -> Option<(Vec<usize>, [usize; 2])> {
-        let (leading, &[rows, columns]) = shape.split_last_chunk::<2>()?;
-        Some((leading.to_vec(), if transposed { [columns, rows] } else { [rows, columns] }))
-    };
-    let (leading_a, [m, k]) = split(a.shape(), transposed[0]).ok_or_else(misfit)?;
-    let (leading_b, [inner, n]) = split(b.shape(), transposed[1]).ok_or_else(misfit)?;
-    let joined = axes::broadcast(&leading_a, &leading_b).map_err(|_| misfit())?;
-    if k != inner {
-        return Err(misfit());
-    }
+    let Matrices { leading: [leading_a, leading_b], joined, m, k, n } =
+        Matrices::new(a.shape(), b.shape(), transposed)?;
     let merged = Merged::new(&joined, [&axes::strides(&leading_a), &axes::strides(&leading_b)]);
     let y = gpu.empty([&joined[..], &[m, n]].concat())?;
     let too_many = || too_many_axes("a product of matrices", y.shape());

@@ -42,8 +42,6 @@ pub(super) struct Points {
     pub terms: GpuTensor,
     /// The high and the low part of the center.
     center: [Pooled; 2],
-    /// Bound where a kernel reads nothing.
-    pub nothing: Pooled,
 }
 
 /// Centred anchors of some jets, and what depends on them alone: for each its offsets `v - J x` `[K]`, its squared
@@ -87,15 +85,15 @@ impl Points {
         let low: Vec<f32> =
             center.iter().zip(&high).map(|(&c, &high)| (c - f64::from(high)) as f32).collect();
         let center = [gpu.constants(&high)?, gpu.constants(&low)?];
-        let nothing = gpu.constants(&[0.0_f32; 4])?;
+        let nothing = &gpu.0.nothing;
         let outputs = values.map_or(0, |values| values.len() / rows.max(1));
         let centered = subtract(gpu, x, &center, dimension)?;
         let terms = gpu.empty([outputs + 1, rows])?;
         let params = params(rows, dimension, outputs);
-        let values = values.map_or(&nothing, |values| values.buffer());
-        let reads = [centered.buffer(), values, &nothing];
+        let values = values.map_or(nothing, |values| values.buffer());
+        let reads = [centered.buffer(), values, nothing];
         gpu.0.run(kernel("norms"), &reads, &[terms.buffer()], &params, teams(rows, dimension))?;
-        Ok(Self { own: x.clone(), centered, terms, center, nothing })
+        Ok(Self { own: x.clone(), centered, terms, center })
     }
 
     pub(super) fn dimension(&self) -> usize {

@@ -48,7 +48,7 @@ impl GpuSecant {
         let points = Points::new(gpu, points, Some(values), center)?;
         let state = gpu.empty([3, outputs, 2, points.own.rows()])?;
         let new = Self { points, outputs, state };
-        let nothing = &new.points.nothing;
+        let nothing = &gpu.0.nothing;
         new.run(gpu, "reset", [nothing; 7], &new.params(), new.ratios().div_ceil(super::INVOCATIONS))?;
         Ok(new)
     }
@@ -87,7 +87,7 @@ impl GpuSecant {
             return Ok(());
         }
         let prepared = self.points.prepare(gpu, jets)?;
-        let nothing = &self.points.nothing;
+        let nothing = &gpu.0.nothing;
         let [x, j] = [&jets.points, &jets.jacobians].map(|tensor| &**tensor.buffer());
         let terms = [prepared.terms.buffer(), self.points.terms.buffer()];
         let alike: [&Pooled; 5] = [terms[0], terms[1], self.points.own.buffer(), x, j];

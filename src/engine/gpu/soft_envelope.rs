@@ -98,7 +98,7 @@ impl GpuSoftEnvelope {
 
     /// Runs an entry over all sums.
     fn run_each(&self, gpu: &Gpu, entry: &'static str) -> Result<()> {
-        let nothing = &self.points.nothing;
+        let nothing = &gpu.0.nothing;
         self.run(gpu, entry, [nothing; 4], &self.params(), self.sums[0].len().div_ceil(INVOCATIONS))
     }
 
@@ -107,7 +107,7 @@ impl GpuSoftEnvelope {
         if anchors == 0 || self.sums[0].is_empty() {
             return Ok(());
         }
-        let nothing = &self.points.nothing;
+        let nothing = &gpu.0.nothing;
         if self.points.dimension() <= FEW {
             let [x, v, j] = [&jets.points, &jets.values, &jets.jacobians].map(|tensor| &**tensor.buffer());
             let params = Params { anchors: anchors as u32, ..self.params() };
