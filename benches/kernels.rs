@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fenchel::engine::{
-    Activation, Cpu, Curvature, DeviceChoice, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, SoftHalves,
-    SoftSpec, SplineEngine, Window, device,
+    Activation, Cpu, Curvature, DeviceChoice, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, MaxAffineSpec,
+    Search, SoftHalves, SoftSpec, SplineEngine, Window, device,
 };
 use fenchel::network::operators::Dense;
 use fenchel::network::{Constant, Network};
@@ -68,18 +68,35 @@ fn soft_envelope(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine
     group.finish();
 }
 
-/// The discrete conjugate: `2 N M D` flops in products.
-fn conjugate(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
-    let mut group = criterion.benchmark_group(format!("conjugate, {on}"));
+/// Maxima of affine pieces, every pair: `2 N M D` flops in products.
+fn max_affine(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("max-affine, {on}"));
+    let spec = MaxAffineSpec { search: Search::Exhaustive, ..MaxAffineSpec::default() };
     for (n, m, d) in [(4096, 4096, 2), (2048, 2048, 100)] {
         let (n, m) = (n / few, m / few);
         let tensor = |shape: &[usize]| engine.upload(&random(shape.iter().product()), shape).expect("fits");
-        let (points, values, slopes) = (tensor(&[n, d]), tensor(&[n]), tensor(&[m, d]));
+        let (points, conjugates, slopes) = (tensor(&[n, d]), tensor(&[m]), tensor(&[m, d]));
         group.throughput(Throughput::Elements((2 * n * m * d) as u64));
         group.bench_function(format!("N={n} M={m} D={d}"), |bencher| {
-            bencher.iter(|| black_box(engine.conjugate(&points, &values, &slopes).expect("runs")));
+            bencher
+                .iter(|| black_box(engine.max_affine(&slopes, &conjugates, &points, &spec).expect("runs")));
         });
     }
+    group.finish();
+}
+
+/// An image of planes, nearly all of which win somewhere.
+fn slice(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("slice, {on}"));
+    let (side, count) = (1024 / few, 4000 / few / few);
+    let slopes = random(2 * count);
+    let planes = slopes.chunks(2).flat_map(|p| [p[0], p[1], -0.5 * (p[0] * p[0] + p[1] * p[1])]);
+    let planes = engine.upload(&planes.collect::<Vec<_>>(), &[count, 3]).expect("fits");
+    let pixels: Vec<f32> = (0..side).map(|i| 2.0 * (i as f32 + 0.5) / side as f32 - 1.0).collect();
+    group.throughput(Throughput::Elements((side * side * count) as u64));
+    group.bench_function(format!("{side} x {side} M={count}"), |bencher| {
+        bencher.iter(|| black_box(engine.slice(&planes, &pixels, &pixels, Search::Pruned).expect("runs")));
+    });
     group.finish();
 }
 
@@ -176,7 +193,8 @@ fn convolution(criterion: &mut Criterion, on: &str, engine: &impl Engine<Scalar 
 fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
     envelope(criterion, on, engine, few);
     soft_envelope(criterion, on, engine, few);
-    conjugate(criterion, on, engine, few);
+    max_affine(criterion, on, engine, few);
+    slice(criterion, on, engine, few);
     jets(criterion, on, engine, few);
     dense(criterion, on, engine, few);
     convolution(criterion, on, engine, few);

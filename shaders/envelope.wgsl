@@ -1,5 +1,6 @@
-// Lower and upper envelopes [2, rows, N] of affine pieces, with the active piece of each. A row is one of
-// [families, C, slots, K]; the upper half is kept negated, so that both take maxima of `sign T - half d^2`.
+// Lower and upper envelopes [2, rows, T, N] of affine pieces, with the active piece of each and the next best behind.
+// A row is one of [families, C, slots, K]; the upper half is kept negated, so that both take maxima of
+// `sign T - half d^2`.
 
 struct Params {
     // Number of this dispatch's first workgroup.
@@ -16,30 +17,32 @@ struct Params {
     slots: u32,
     // families C slots K, the envelopes of a half.
     rows: u32,
+    // T, how many of the best pieces a row has; 1 but for `reset`, `fold_top` and `refine`.
+    top: u32,
     // M, the anchors of the jets.
     anchors: u32,
     // The number of the jets' first anchor among all.
     number: u32,
     // `refine`: invocations that share a sum, a power of two, at most 64, that follows from D alone.
     lanes: u32,
-    // `fold`: the block's first point.
+    // `fold`, `fold_top`: the block's first point.
     point: u32,
-    // `fold`: the block's points, the width of its products.
+    // `fold`, `fold_top`: the block's points, the width of its products.
     width: u32,
-    // `fold`: the block's first anchor within the jets.
+    // `fold`, `fold_top`: the block's first anchor within the jets.
     anchor: u32,
-    // `fold`: where the block's lists begin in `lists`.
+    // `fold`, `fold_top`: where the block's lists begin in `lists`.
     list: u32,
 }
 
 var<immediate> params: Params;
 
-// `fold`: a block's `J_ik x` [m, K, width] and `x_i x` [m, width], of centred points and anchors.
+// `fold`, `fold_top`: a block's `J_ik x` [m, K, width] and `x_i x` [m, width], of centred points and anchors.
 @group(0) @binding(0) var<storage, read> slopes: array<f32>;
 @group(0) @binding(1) var<storage, read> cross: array<f32>;
-// `fold`: for each anchor of the jets its offsets [K], squared norm, and values [K].
+// `fold`, `fold_top`: for each anchor of the jets its offsets [K], squared norm, and values [K].
 @group(0) @binding(2) var<storage, read> terms: array<f32>;
-// `fold`: squared norms of the centred points [N].
+// `fold`, `fold_top`: squared norms of the centred points [N].
 @group(0) @binding(3) var<storage, read> norms: array<f32>;
 
 // `refine`, `direct`: points [N, D] and jets [M, D], [M, K], [M, K, D], as they came.
@@ -50,8 +53,8 @@ var<immediate> params: Params;
 
 // Half the curvatures of either half [C, K].
 @group(0) @binding(4) var<storage, read> halves: array<vec2<f32>>;
-// `fold`: for each block [families slots + 1] places in this array, from each of which to the next lie the
-// anchors, ascending and counted from the block's first, that feed a slot.
+// `fold`, `fold_top`: for each block [families slots + 1] places in this array, from each of which to the next lie
+// the anchors, ascending and counted from the block's first, that feed a slot.
 @group(0) @binding(5) var<storage, read> lists: array<u32>;
 
 @group(0) @binding(6) var<storage, read_write> values: array<f32>;
@@ -71,13 +74,13 @@ fn reset(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = workgroup_number(group, groups) * 256 + local;
-    if index < 2 * params.rows * params.points {
+    if index < 2 * params.rows * params.top * params.points {
         values[index] = LOWEST;
         pieces[index] = NONE;
     }
 }
 
-// Takes a block of products into the envelopes of its points.
+// Takes a block of products into the envelopes of its points, where only active pieces are wanted.
 @compute @workgroup_size(64)
 fn fold(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -91,35 +94,23 @@ fn fold(
     if column >= params.width {
         return;
     }
-    let output = row % params.outputs;
-    let variant = row / (params.outputs * params.slots) % params.variants;
-    let family = row / (params.outputs * params.slots * params.variants);
-    let list = params.list + family * params.slots + row / params.outputs % params.slots;
-    let half = halves[variant * params.outputs + output];
-    let norm = norms[params.point + column];
+    let pairs = folded(row, column);
     let lower_index = row * params.points + params.point + column;
     let upper_index = lower_index + params.rows * params.points;
     var lower = values[lower_index];
     var upper = values[upper_index];
     var lower_piece = pieces[lower_index];
     var upper_piece = pieces[upper_index];
-    let end = lists[list + 1];
-    for (var at = lists[list]; at < end; at++) {
+    for (var at = pairs.start; at < pairs.end; at++) {
         let anchor = lists[at];
-        let term = (params.anchor + anchor) * (2 * params.outputs + 1);
-        let slope = slopes[(anchor * params.outputs + output) * params.width + column];
-        let product = cross[anchor * params.width + column];
-        let squared = max(norm + terms[term + params.outputs] - 2.0 * product, 0.0);
-        let offset = terms[term + output];
+        let scores = folded_scores(pairs, anchor);
         let piece = params.number + params.anchor + anchor;
-        let lower_score = slope + (offset - half.x * squared);
-        if lower_score > lower {
-            lower = lower_score;
+        if scores.x > lower {
+            lower = scores.x;
             lower_piece = piece;
         }
-        let upper_score = -slope - (offset + half.y * squared);
-        if upper_score > upper {
-            upper = upper_score;
+        if scores.y > upper {
+            upper = scores.y;
             upper_piece = piece;
         }
     }
@@ -129,7 +120,86 @@ fn fold(
     pieces[upper_index] = upper_piece;
 }
 
-// Recomputes the values of those active pieces that are among the jets, from the difference itself.
+// The same, where more are wanted. Few scores exceed the last of the best: lists stay in global memory.
+@compute @workgroup_size(64)
+fn fold_top(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let workgroup = workgroup_number(group, groups);
+    let row = workgroup % params.rows;
+    let column = workgroup / params.rows * 64 + local;
+    if column >= params.width {
+        return;
+    }
+    let pairs = folded(row, column);
+    let lower_last = ((row + 1) * params.top - 1) * params.points + params.point + column;
+    let upper_last = lower_last + params.rows * params.top * params.points;
+    var least = vec2(values[lower_last], values[upper_last]);
+    for (var at = pairs.start; at < pairs.end; at++) {
+        let anchor = lists[at];
+        let scores = folded_scores(pairs, anchor);
+        let piece = params.number + params.anchor + anchor;
+        if scores.x > least.x {
+            insert(lower_last, scores.x, piece);
+            least.x = values[lower_last];
+        }
+        if scores.y > least.y {
+            insert(upper_last, scores.y, piece);
+            least.y = values[upper_last];
+        }
+    }
+}
+
+// What an invocation folds: one point of the block and one row.
+struct Folded {
+    column: u32,
+    output: u32,
+    half: vec2<f32>,
+    // Squared norm of the point.
+    norm: f32,
+    // Its anchors' places in `lists`.
+    start: u32,
+    end: u32,
+}
+
+fn folded(row: u32, column: u32) -> Folded {
+    let output = row % params.outputs;
+    let variant = row / (params.outputs * params.slots) % params.variants;
+    let family = row / (params.outputs * params.slots * params.variants);
+    let list = params.list + family * params.slots + row / params.outputs % params.slots;
+    let half = halves[variant * params.outputs + output];
+    return Folded(column, output, half, norms[params.point + column], lists[list], lists[list + 1]);
+}
+
+// The lower and the upper score of an anchor, counted from the block's first.
+fn folded_scores(pairs: Folded, anchor: u32) -> vec2<f32> {
+    let term = (params.anchor + anchor) * (2 * params.outputs + 1);
+    let slope = slopes[(anchor * params.outputs + pairs.output) * params.width + pairs.column];
+    let product = cross[anchor * params.width + pairs.column];
+    let squared = max(pairs.norm + terms[term + params.outputs] - 2.0 * product, 0.0);
+    let offset = terms[term + pairs.output];
+    return vec2(slope + (offset - pairs.half.x * squared), -slope - (offset + pairs.half.y * squared));
+}
+
+// Takes a score that exceeds the last of a list into it; of equals the earlier stays ahead.
+fn insert(last: u32, score: f32, piece: u32) {
+    var at = last;
+    for (var t = 1u; t < params.top; t++) {
+        let before = at - params.points;
+        if score <= values[before] {
+            break;
+        }
+        values[at] = values[before];
+        pieces[at] = pieces[before];
+        at = before;
+    }
+    values[at] = score;
+    pieces[at] = piece;
+}
+
+// Recomputes the values of those of the best pieces that are among the jets, from the difference itself.
 @compute @workgroup_size(256)
 fn refine(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -138,10 +208,10 @@ fn refine(
 ) {
     let index = team_number(workgroup_number(group, groups), local);
     let lane = local % params.lanes;
-    let row = index / params.points % params.rows;
+    let row = index / (params.top * params.points) % params.rows;
     let output = row % params.outputs;
     var anchor = NONE;
-    if index < 2 * params.rows * params.points {
+    if index < 2 * params.rows * params.top * params.points {
         anchor = pieces[index] - params.number;
     }
     var sums = vec2(0.0);
@@ -153,7 +223,7 @@ fn refine(
         let tangent = outputs[anchor * params.outputs + output] + sums.x;
         let variant = row / (params.outputs * params.slots) % params.variants;
         let half = halves[variant * params.outputs + output];
-        if index < params.rows * params.points {
+        if index < params.rows * params.top * params.points {
             values[index] = tangent - half.x * sums.y;
         } else {
             values[index] = -tangent - half.y * sums.y;

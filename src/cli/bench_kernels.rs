@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use rand::RngExt;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::engine::{
     Activation, Context, Cpu, Curvature, DeviceChoice, EnvelopeSpec, Epilogue, Floor, Gpu, Jets, JetsOf,
-    SoftSpec, SplineEngine, Window, device,
+    MaxAffineSpec, Search, SoftSpec, SplineEngine, Window, device,
 };
 use crate::network::operators::Dense;
 use crate::network::{Constant, Network};
@@ -33,8 +34,10 @@ enum Job {
     Envelope { points: usize, anchors: usize, dimension: usize, outputs: usize },
     /// The mean of tangents at one temperature.
     Soft { points: usize, anchors: usize, dimension: usize, outputs: usize },
-    /// Of a function at `points` for `slopes`, values and maximisers.
-    Conjugate { points: usize, slopes: usize, dimension: usize },
+    /// Of affine pieces at `points`.
+    MaxAffine { points: usize, pieces: usize, dimension: usize, spec: MaxAffineSpec },
+    /// An image of tangents of a paraboloid, with noise.
+    Slice { side: usize, planes: usize },
     /// Of all outputs of an MLP 784-256-256-10.
     Jets { samples: usize },
 }
@@ -64,9 +67,33 @@ const CASES: &[Case] = &[
         name: "soft envelope",
         job: Job::Soft { points: 1 << 14, anchors: 1 << 14, dimension: 784, outputs: 10 },
     },
-    Case { name: "conjugate", job: Job::Conjugate { points: 1 << 14, slopes: 1 << 14, dimension: 1 } },
-    Case { name: "conjugate", job: Job::Conjugate { points: 1 << 18, slopes: 1 << 18, dimension: 2 } },
+    Case {
+        name: "max-affine",
+        job: Job::MaxAffine { points: 1 << 11, pieces: 1 << 13, dimension: 784, spec: EXHAUSTIVE },
+    },
+    Case {
+        name: "max-affine",
+        job: Job::MaxAffine { points: 1 << 20, pieces: 1 << 13, dimension: 2, spec: EXHAUSTIVE },
+    },
+    Case {
+        name: "max-affine, values",
+        job: Job::MaxAffine { points: 1 << 20, pieces: 1 << 13, dimension: 2, spec: VALUES },
+    },
+    Case {
+        name: "max-affine, pruned",
+        job: Job::MaxAffine { points: 1 << 20, pieces: 1 << 13, dimension: 2, spec: PRUNED },
+    },
+    Case {
+        name: "max-affine, best 4",
+        job: Job::MaxAffine { points: 1 << 20, pieces: 1 << 13, dimension: 2, spec: BEST },
+    },
+    Case { name: "slice", job: Job::Slice { side: 4096, planes: 60_000 } },
 ];
+
+const PRUNED: MaxAffineSpec = MaxAffineSpec { top: 1, pieces: true, search: Search::Pruned };
+const EXHAUSTIVE: MaxAffineSpec = MaxAffineSpec { search: Search::Exhaustive, ..PRUNED };
+const VALUES: MaxAffineSpec = MaxAffineSpec { pieces: false, ..EXHAUSTIVE };
+const BEST: MaxAffineSpec = MaxAffineSpec { top: 4, ..EXHAUSTIVE };
 
 /// Anchors whose jets are there at once.
 const JETS: usize = 2048;
@@ -87,6 +114,10 @@ struct Row {
     gpairs: Option<f64>,
     /// The time that the floor allows over the time taken.
     share_of_floor: f64,
+    /// The share of pairs that were not compared, as a bound says that they cannot matter.
+    skipped: Option<f64>,
+    /// Pieces that are active somewhere.
+    active: Option<usize>,
     /// Speed, in operations a second, over the CPU's.
     ratio_to_cpu: Option<f64>,
 }
@@ -102,6 +133,20 @@ struct DeviceFloor {
 struct Document {
     floors: Vec<DeviceFloor>,
     rows: Vec<Row>,
+}
+
+/// What a run says of itself.
+#[derive(Default, Clone, Copy)]
+struct Outcome {
+    /// Pairs that were compared.
+    scored: Option<u64>,
+    active: Option<usize>,
+}
+
+impl Outcome {
+    fn none<T>(_: T) -> Self {
+        Self::default()
+    }
 }
 
 /// What a job counts.
@@ -124,9 +169,10 @@ impl Job {
             Self::Soft { points, anchors, dimension, outputs } => {
                 Self::Soft { points: half(points), anchors: half(anchors), dimension, outputs }
             }
-            Self::Conjugate { points, slopes, dimension } => {
-                Self::Conjugate { points: half(points), slopes: half(slopes), dimension }
+            Self::MaxAffine { points, pieces, dimension, spec } => {
+                Self::MaxAffine { points: half(points), pieces: half(pieces), dimension, spec }
             }
+            Self::Slice { side, planes } => Self::Slice { side: half(side), planes: half(planes) },
             Self::Jets { samples } => Self::Jets { samples: half(samples) },
         };
         (halved.work().flops > 0.0).then_some(halved)
@@ -140,7 +186,10 @@ impl Job {
             | Self::Soft { points, anchors, dimension, outputs } => {
                 format!("N {points}, M {anchors}, D {dimension}, K {outputs}")
             }
-            Self::Conjugate { points, slopes, dimension } => format!("N {points}, M {slopes}, D {dimension}"),
+            Self::MaxAffine { points, pieces, dimension, .. } => {
+                format!("N {points}, M {pieces}, D {dimension}")
+            }
+            Self::Slice { side, planes } => format!("{side} x {side}, M {planes}"),
             Self::Jets { samples } => format!("{samples} x 784-256-256-10"),
         }
     }
@@ -175,10 +224,15 @@ impl Job {
                     pairs: Some(pairs * k),
                 }
             }
-            Self::Conjugate { points, slopes, dimension } => {
-                let (pairs, d) = (points as f64 * slopes as f64, dimension as f64);
-                let bytes = 4.0 * (points as f64 * (d + 1.0) + slopes as f64 * (d + 2.0));
+            Self::MaxAffine { points, pieces, dimension, .. } => {
+                let (pairs, d) = (points as f64 * pieces as f64, dimension as f64);
+                let bytes = 4.0 * (points as f64 * (d + 2.0) + pieces as f64 * (d + 1.0));
                 Work { flops: pairs * (2.0 * d + 1.0), bytes, pairs: Some(pairs) }
+            }
+            Self::Slice { side, planes } => {
+                let (pixels, planes) = ((side * side) as f64, planes as f64);
+                let bytes = 8.0 * pixels + 12.0 * planes;
+                Work { flops: 5.0 * pixels * planes, bytes, pairs: Some(pixels * planes) }
             }
             Self::Jets { samples } => {
                 let forward = (784 * 256 + 256 * 256 + 256 * 10) as f64 * 2.0;
@@ -194,29 +248,29 @@ impl Job {
         engine: &E,
         context: &Context,
         repeats: usize,
-    ) -> Result<f64> {
+    ) -> Result<(f64, Outcome)> {
         let mut rng = context.rng(0);
         let mut random =
             |count: usize| -> Vec<f32> { (0..count).map(|_| rng.random_range(-1.0..1.0)).collect() };
-        let least = |run: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
-            let mut least = f64::INFINITY;
+        let least = |run: &mut dyn FnMut() -> Result<Outcome>| -> Result<(f64, Outcome)> {
+            let (mut least, mut outcome) = (f64::INFINITY, Outcome::default());
             for repeat in 0..=repeats {
                 context.check()?;
                 engine.synchronize()?;
                 let start = Instant::now();
-                run()?;
+                outcome = run()?;
                 engine.synchronize()?;
                 if repeat > 0 {
                     least = least.min(start.elapsed().as_secs_f64());
                 }
             }
-            Ok(least)
+            Ok((least, outcome))
         };
         match self {
             Self::Matmul { n } => {
                 let x = engine.upload(&random(n * n), &[n, n])?;
                 let matrix = engine.matrix(&random(n * n), n, n)?;
-                least(&mut || engine.matmul(&x, None, &matrix, Epilogue::NONE).map(drop))
+                least(&mut || engine.matmul(&x, None, &matrix, Epilogue::NONE).map(Outcome::none))
             }
             Self::Convolution { n, c, size } => {
                 let x = engine.upload(&random(n * c * size * size), &[n, c, size, size])?;
@@ -224,7 +278,7 @@ impl Job {
                 let filters = engine.filters(&random(9 * c * c), [c, c, 3, 3], window, 1)?;
                 let bias = engine.upload(&random(c), &[c])?;
                 let epilogue = Epilogue { bias: Some(&bias), activation: Some(Activation::Relu) };
-                least(&mut || engine.convolve(&x, &filters, epilogue).map(drop))
+                least(&mut || engine.convolve(&x, &filters, epilogue).map(Outcome::none))
             }
             Self::Envelope { points, anchors, dimension, outputs } => {
                 let at_once = points.min(POINTS);
@@ -240,7 +294,7 @@ impl Job {
                             engine.envelope_add(&mut envelope, &jets, first, &slots)?;
                         }
                     }
-                    Ok(())
+                    Ok(Outcome::default())
                 })
             }
             Self::Soft { points, anchors, dimension, outputs } => {
@@ -251,14 +305,42 @@ impl Job {
                 let center = vec![0.0; dimension];
                 least(&mut || {
                     let mut soft = engine.soft_envelope(&x, outputs, &center, &spec)?;
-                    (0..anchors).step_by(m).try_for_each(|_| engine.soft_envelope_add(&mut soft, &jets))
+                    for _ in (0..anchors).step_by(m) {
+                        engine.soft_envelope_add(&mut soft, &jets)?;
+                    }
+                    Ok(Outcome::default())
                 })
             }
-            Self::Conjugate { points, slopes, dimension } => {
+            Self::MaxAffine { points, pieces, dimension, spec } => {
                 let x = engine.upload(&random(points * dimension), &[points, dimension])?;
-                let (f, s) = (engine.upload(&random(points), &[points])?, random(slopes * dimension));
-                let s = engine.upload(&s, &[slopes, dimension])?;
-                least(&mut || engine.conjugate(&x, &f, &s).map(drop))
+                let slopes = engine.upload(&random(pieces * dimension), &[pieces, dimension])?;
+                let conjugates = engine.upload(&random(pieces), &[pieces])?;
+                least(&mut || {
+                    let found = engine.max_affine(&slopes, &conjugates, &x, &spec)?;
+                    Ok(Outcome { scored: Some(found.scored), active: None })
+                })
+            }
+            Self::Slice { side, planes } => {
+                // Cells are 2 / sqrt(planes) wide: the noise moves tangents by less than that, so that most stay active.
+                let tangents: Vec<f32> = (0..planes)
+                    .flat_map(|_| {
+                        let [s, t, p, q, r] = std::array::from_fn(|_| rng.random_range(-1.0..1.0_f32));
+                        [s + 1e-3 * p, t + 1e-3 * q, 1e-5 * r - 0.5 * (s * s + t * t)]
+                    })
+                    .collect();
+                let planes = engine.upload(&tangents, &[planes, 3])?;
+                let pixel = |i: usize| 2.0 * (i as f32 + 0.5) / side as f32 - 1.0;
+                let (across, up): (Vec<f32>, Vec<f32>) =
+                    ((0..side).map(pixel).collect(), (0..side).rev().map(pixel).collect());
+                let image = engine.slice(&planes, &across, &up, Search::Pruned)?;
+                let mut active = image.pieces;
+                active.par_sort_unstable();
+                active.dedup();
+                let (active, scored) = (Some(active.len()), Some(image.scored));
+                least(&mut || {
+                    engine.slice(&planes, &across, &up, Search::Pruned)?;
+                    Ok(Outcome { scored, active })
+                })
             }
             Self::Jets { samples } => {
                 let program = mlp(&mut random)?.compile(engine)?;
@@ -270,7 +352,7 @@ impl Job {
                     for _ in 0..chunks.count() {
                         program.jets(&x, &outputs)?;
                     }
-                    Ok(())
+                    Ok(Outcome::default())
                 })
             }
         }
@@ -329,13 +411,14 @@ fn measure<E: SplineEngine<Scalar = f32>>(
     let (device, floor) = (engine.describe(), engine.floor()?);
     let (gflops, gbytes) = (floor.flops / 1e9, floor.bytes / 1e9);
     document.floors.push(DeviceFloor { device: device.clone(), gflops, gbytes });
-    let cases = CASES.iter().filter(|case| case.name.contains(&arguments.only));
+    let cases =
+        CASES.iter().filter(|case| format!("{}, {}", case.name, case.job.shape()).contains(&arguments.only));
     session.context.progress().start(&device, cases.clone().count() as u64);
     for (number, case) in cases.enumerate() {
         session.context.check()?;
         let job = largest(case.job, engine, &floor, session, arguments.seconds)?;
         let work = job.work();
-        let seconds = job.time(engine, &session.context, arguments.repeats.min(5))?;
+        let (seconds, outcome) = job.time(engine, &session.context, arguments.repeats.min(5))?;
         let allowed = (work.flops / floor.flops).max(work.bytes / floor.bytes);
         let gflops = work.flops / seconds / 1e9;
         // The CPU's rows are the first, in the same order.
@@ -348,6 +431,8 @@ fn measure<E: SplineEngine<Scalar = f32>>(
             gflops,
             gpairs: work.pairs.map(|pairs| pairs / seconds / 1e9),
             share_of_floor: allowed / seconds,
+            skipped: outcome.scored.zip(work.pairs).map(|(scored, pairs)| 1.0 - scored as f64 / pairs),
+            active: outcome.active,
             ratio_to_cpu: on_cpu.map(|cpu| gflops / cpu.gflops),
         });
         session.context.progress().advance(1);
@@ -373,7 +458,7 @@ fn largest<E: SplineEngine<Scalar = f32>>(
     };
     // Small jobs run at a lower rate than large ones, so the size is approached from below.
     loop {
-        let rate = found.work().flops / found.time(engine, &session.context, 1)?;
+        let rate = found.work().flops / found.time(engine, &session.context, 1)?.0;
         let fits = |job: &&Job| job.work().flops / rate <= seconds;
         match sizes.iter().copied().find(|job| fits(&job)) {
             Some(next) if next.work().flops > found.work().flops => found = next,
@@ -389,17 +474,21 @@ fn text(document: &Document) -> String {
         let _ = writeln!(text, "{device}: {gflops:.0} GFLOP/s in multiply-adds, {gbytes:.0} GB/s copied");
     }
     text.push_str(
-        "\n| device | kernel | shape | seconds | GFLOP/s | Gpairs/s | share of floor | speed / CPU's |\n",
+        "\n| device | kernel | shape | seconds | GFLOP/s | Gpairs/s | share of floor | skipped | speed / CPU's |\n",
     );
-    text.push_str("|---|---|---|---:|---:|---:|---:|---:|\n");
+    text.push_str("|---|---|---|---:|---:|---:|---:|---:|---:|\n");
     for row in &document.rows {
         let Row { device, kernel, shape, seconds, gflops, .. } = row;
         let pairs = row.gpairs.map_or("-".to_owned(), |pairs| format!("{pairs:.2}"));
         let ratio = row.ratio_to_cpu.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
         let share = 100.0 * row.share_of_floor;
+        let skipped = match row.skipped {
+            Some(share) if share > 0.0 => format!("{:.3} %", 100.0 * share),
+            _ => "-".to_owned(),
+        };
         let _ = writeln!(
             text,
-            "| {device} | {kernel} | {shape} | {seconds:.4} | {gflops:.1} | {pairs} | {share:.1} % | {ratio} |"
+            "| {device} | {kernel} | {shape} | {seconds:.4} | {gflops:.1} | {pairs} | {share:.1} % | {skipped} | {ratio} |"
         );
     }
     text

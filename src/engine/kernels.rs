@@ -178,14 +178,25 @@ pub struct EnvelopeSpec {
     pub families: usize,
     /// How many slots (disjoint sets of anchors, each with its own envelope) a family has.
     pub slots: usize,
+    /// How many of the best pieces are wanted, at least 1: from 2 on the margin to the runner-up is there.
+    pub top: usize,
     /// Whether the active pieces are wanted beside the values.
     pub pieces: bool,
+    /// How the best pieces are looked for.
+    pub search: Search,
 }
 
 impl EnvelopeSpec {
     /// One family with one slot, with active pieces.
     pub fn single(curvatures: Vec<Curvature>) -> Self {
-        Self { curvatures: vec![curvatures], families: 1, slots: 1, pieces: true }
+        Self {
+            curvatures: vec![curvatures],
+            families: 1,
+            slots: 1,
+            top: 1,
+            pieces: true,
+            search: Search::Pruned,
+        }
     }
 
     /// Envelopes for each point and output.
@@ -194,10 +205,10 @@ impl EnvelopeSpec {
     }
 }
 
-/// Finished envelopes, each array `[families, C, slots, K, N]`.
+/// Finished envelopes, each array `[families, C, slots, K, top, N]`.
 ///
-/// `lower` is `max_i T_i - (a/2) d_i^2`, `upper` is `min_i T_i + (b/2) d_i^2`. A slot without anchors holds
-/// `-S::MAX` and `S::MAX` and pieces `u32::MAX`.
+/// `lower` is `max_i T_i - (a/2) d_i^2`, `upper` is `min_i T_i + (b/2) d_i^2`; behind the best piece come the next ones,
+/// in order. Where there are no more anchors stand `-S::MAX` and `S::MAX` and pieces `u32::MAX`.
 #[derive(Debug, Clone)]
 pub struct EnvelopeValues<S> {
     /// The largest of the lower bounds.
@@ -208,6 +219,8 @@ pub struct EnvelopeValues<S> {
     pub lower_piece: Vec<u32>,
     /// The anchor that is active in `upper`; empty if not wanted.
     pub upper_piece: Vec<u32>,
+    /// Pairs of point and anchor that were compared, of `N M K`; a pair in one half alone counts as half.
+    pub scored: u64,
 }
 
 /// What soft envelopes are wanted: `T` means of tangents and `C` pairs of soft halves, all in one pass.
@@ -306,11 +319,52 @@ impl<S: Scalar> SoftValues<S> {
     }
 }
 
-/// Conjugate values at `M` slopes.
+/// How the best pieces are looked for. Values and pieces are the same, to the bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Search {
+    /// Without pairs of which a bound says that they cannot matter, where there are such bounds.
+    #[default]
+    Pruned,
+    /// Every pair.
+    Exhaustive,
+}
+
+/// What maxima of affine pieces are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxAffineSpec {
+    /// How many of the best pieces, at least 1: from 2 on the margin to the runner-up is there.
+    pub top: usize,
+    /// Whether the pieces are wanted beside the values.
+    pub pieces: bool,
+    /// How they are looked for.
+    pub search: Search,
+}
+
+impl Default for MaxAffineSpec {
+    fn default() -> Self {
+        Self { top: 1, pieces: true, search: Search::default() }
+    }
+}
+
+/// Maxima of affine pieces at `N` points.
 #[derive(Debug, Clone)]
-pub struct ConjugateValues<S> {
-    /// `max_n (s_j . x_n - f_n)` `[M]`; `-S::MAX` where every point is outside the domain.
+pub struct MaxAffineValues<S> {
+    /// The largest of `p_i . x_n - c_i`, the next ones behind `[top, N]`; `-S::MAX` where there are no more pieces.
     pub values: Vec<S>,
-    /// The point that attains it `[M]`, the first of several; `u32::MAX` where every point is outside.
-    pub maximisers: Vec<u32>,
+    /// The pieces that attain them `[top, N]`, of equals the first; `u32::MAX` where there are no more. Empty if not
+    /// wanted.
+    pub pieces: Vec<u32>,
+    /// Pairs of point and piece that were compared, of `N M`.
+    pub scored: u64,
+}
+
+/// Maxima of planes at the pixels of an image.
+#[derive(Debug, Clone)]
+pub struct SliceValues<S> {
+    /// The largest of `p_i s + q_i t + r_i` `[H, W]`; `-S::MAX` where there are no planes.
+    pub values: Vec<S>,
+    /// The plane that attains it `[H, W]`, of equals the first; `u32::MAX` where there are none.
+    pub pieces: Vec<u32>,
+    /// Pairs of pixel and plane that were compared, of `H W M`.
+    pub scored: u64,
 }

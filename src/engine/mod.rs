@@ -29,8 +29,8 @@ pub use dual::{Dual, DualBuffer};
 pub use gpu::Gpu;
 pub use interval::{Interval, IntervalBuffer};
 pub use kernels::{
-    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    SoftHalves, SoftSpec, SoftValues, Window,
+    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, MaxAffineSpec,
+    MaxAffineValues, Search, SliceValues, SoftHalves, SoftSpec, SoftValues, Window,
 };
 pub use tensor::Tensor;
 
@@ -242,7 +242,7 @@ pub trait Engine: Clone + Send + Sync + 'static {
 }
 
 /// An engine that computes splines too: envelopes of affine pieces, hard and soft, curvatures over pairs of points,
-/// and conjugates.
+/// and maxima of given ones.
 pub trait SplineEngine: Engine {
     /// An envelope in the making.
     type Envelope: Send;
@@ -301,18 +301,33 @@ pub trait SplineEngine: Engine {
     /// Reads finished soft envelopes back.
     fn soft_envelope_finish(&self, envelope: Self::SoftEnvelope) -> Result<SoftValues<Self::Scalar>>;
 
-    /// The discrete conjugate `f*(s_j) = max_n (s_j . x_n - f_n)` of a function with `values [N]` at any `points
-    /// [N, D]`, at `slopes [M, D]`, by comparing all pairs; of equal scores the lowest `n` wins. Where a value is
-    /// `S::MAX` (or infinite, on the CPU) the point is outside the domain and never wins.
+    /// The largest of affine pieces with `slopes [M, D]` and `conjugates [M]` at `points [N, D]`:
+    /// `max_i (p_i . x_n - c_i)`. Of equal scores the lowest `i` wins. A piece whose conjugate is `S::MAX` (or infinite,
+    /// on the CPU) is not there.
     ///
-    /// Scores are compared as they round, and that of the winner is computed anew (in `f64` on the CPU). Nothing of
-    /// size `N M` is held.
-    fn conjugate(
+    /// Scores are compared as they round, and those of the winners are computed anew (in `f64` on the CPU) where pieces
+    /// are wanted. Nothing of size `N M` is held.
+    ///
+    /// With the points of a grid as slopes and a function's values as conjugates this is the discrete conjugate
+    /// `f*(s_n) = max_i (s_n . x_i - f_i)`; what is infinite is outside the domain.
+    fn max_affine(
         &self,
-        points: &TensorOf<Self>,
-        values: &TensorOf<Self>,
         slopes: &TensorOf<Self>,
-    ) -> Result<ConjugateValues<Self::Scalar>>;
+        conjugates: &TensorOf<Self>,
+        points: &TensorOf<Self>,
+        spec: &MaxAffineSpec,
+    ) -> Result<MaxAffineValues<Self::Scalar>>;
+
+    /// The largest of `planes [M, 3]`, `p_i s + q_i t + r_i`, at the pixels of an image whose columns have the
+    /// coordinates `across [W]` (`s`) and whose rows `up [H]` (`t`), either ascending or descending. Of equal scores the
+    /// lowest `i` wins. Tiles of pixels keep the planes that can win in them.
+    fn slice(
+        &self,
+        planes: &TensorOf<Self>,
+        across: &[Self::Scalar],
+        up: &[Self::Scalar],
+        search: Search,
+    ) -> Result<SliceValues<Self::Scalar>>;
 
     /// Begins a secant curvature at `points [N, D]` where the network has `values [N, K]`.
     fn secant(

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
-use crate::engine::{Context, Curvature, EnvelopeSpec, EnvelopeValues, SplineEngine};
+use crate::engine::{Context, Curvature, EnvelopeSpec, EnvelopeValues, Search, SplineEngine};
 use crate::network::Program;
 use crate::spline::{Demand, JetSource, Label, NetworkJets, envelopes, shuffled};
 use crate::{Error, Result, Scalar, tolerance};
@@ -210,6 +210,8 @@ impl<E: SplineEngine> Sweep<'_, E> {
             curvatures: variants.map(|s| vec![Curvature::isotropic(s.curvature); outputs]).collect(),
             families: self.settings.seeds.len(),
             slots: self.settings.pieces.len(),
+            top: 1,
+            search: Search::Pruned,
             pieces: false,
         };
         let slots = self.settings.slots(source.anchors());

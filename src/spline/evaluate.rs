@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::data::Dataset;
-use crate::engine::{Context, EnvelopeSpec, EnvelopeValues, SplineEngine};
+use crate::engine::{Context, EnvelopeSpec, EnvelopeValues, Search, SplineEngine};
 use crate::{Result, Scalar};
 
 use super::{Demand, JetSource, Selection, Spline, envelopes};
@@ -52,7 +52,14 @@ pub fn evaluate<E: SplineEngine, J: JetSource<E> + ?Sized>(
     }
     let certified = curvatures.len() - 1;
     let variants = curvatures.len();
-    let spec = EnvelopeSpec { curvatures, families: families.len(), slots: 1, pieces: true };
+    let spec = EnvelopeSpec {
+        curvatures,
+        families: families.len(),
+        slots: 1,
+        top: 1,
+        pieces: true,
+        search: Search::Pruned,
+    };
     let slots: Vec<u32> = families
         .iter()
         .flat_map(|family| {
@@ -64,7 +71,7 @@ pub fn evaluate<E: SplineEngine, J: JetSource<E> + ?Sized>(
     let demand = Demand { bytes_per_point: (outputs * entry) as u64, bytes: 0 };
     envelopes(source, points, &spec, &slots, demand, context, |block| {
         let count = block.range.len();
-        let EnvelopeValues { lower: low, upper: high, lower_piece, upper_piece } = block.envelopes;
+        let EnvelopeValues { lower: low, upper: high, lower_piece, upper_piece, .. } = block.envelopes;
         // [families, C, K, N] to [N, K]
         let entries = || (0..count).flat_map(move |n| (0..outputs).map(move |k| (n, k)));
         let at = |family: usize, variant: usize, (n, k): (usize, usize)| {

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod pieces;
 mod splines;
 
 use common::{ACTIVATIONS, OF_POSITIVE, gpu, random};
@@ -350,6 +351,7 @@ fn failures<E: SplineEngine>(engine: &E) -> Vec<String> {
         }
     }
     check("moves".to_owned(), 0.0, difference(&Move, engine).map(|d| if d < 1e-7 { 0.0 } else { d }));
+    pieces::check_all(engine, &mut check);
     splines::check_all(engine, check);
     failures
 }
@@ -403,10 +405,12 @@ fn a_broken_kernel_fails() {
     for (file, right, wrong) in [
         ("arithmetic", "return a - b;", "return b - a;"),
         ("pooling", "value > largest", "value >= largest"),
-        ("envelope", "max(norm +", "max(norm -"),
+        ("envelope", "max(pairs.norm +", "max(pairs.norm -"),
         ("soft_envelope", "sums.tangent * scale,", "sums.tangent,"),
         ("distances", "k * STRIDE + quad] = point", "quad * STRIDE + k] = point"),
-        ("conjugate", "score > best && value", "score >= best && value"),
+        ("max_affine", "score > best && conjugate", "score >= best && conjugate"),
+        ("max_affine", "if score <= values[before]", "if score < values[before]"),
+        ("slice", "MARGIN * sizes", "-MARGIN * sizes"),
     ] {
         let trial = Trial { edit: Some((file, right, wrong)), ..Trial::default() };
         let gpu = Gpu::open_for_trial(first.adapter().number, 1 << 28, trial).unwrap();

@@ -92,7 +92,7 @@ fn strip<T: Element, V: Simd, const N: usize>(
     }
     for (row, sums) in squared.chunks_exact_mut(width).zip(sums) {
         for (to, sum) in T::vectors_mut::<V>(row)[at..].iter_mut().zip(sums) {
-            *to = T::add(simd, *to, sum);
+            *to = T::plus(simd, *to, sum);
         }
     }
 }

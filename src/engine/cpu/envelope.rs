@@ -1,13 +1,21 @@
-//! The lower and the upper envelope of many affine pieces, with the active piece of each.
+//! The lower and the upper envelope of many affine pieces, with the active pieces of each.
 
+use std::any::TypeId;
+use std::marker::PhantomData;
 use std::ops::Range;
 
+use bytemuck::{cast_slice, cast_slice_mut};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::Scalar;
-use crate::engine::kernels::{Curvature, EnvelopeSpec, EnvelopeValues, Jets};
+use crate::engine::kernels::{Curvature, EnvelopeSpec, EnvelopeValues, Jets, Search};
 
+use super::best::{Scores, insert, number, of_number, take_row};
+use super::max_affine::blocks::FEW;
+use super::max_affine::few::{Family, best_pieces};
 use super::pairs::{PairTile, PointTiles, PreparedJets};
+use super::tile::{Aligned, Element, VECTORS};
 use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
@@ -17,13 +25,17 @@ pub struct CpuEnvelope<S> {
     layout: Layout,
     /// For each tile of points its lower and its upper half.
     tiles: Vec<[Half<S>; 2]>,
+    search: Search,
+    /// Pairs of point and anchor whose scores were computed, of each output.
+    scored: u64,
 }
 
-/// How the envelopes of a tile lie in memory: rows `[families, C, slots, K]`, each as wide as the tile.
+/// How the envelopes of a tile lie in memory: rows `[families, C, slots, K]`, of each the best pieces `[top, width]`.
 struct Layout {
     outputs: usize,
     families: usize,
     slots: usize,
+    top: usize,
     /// Half the curvatures `[C][K]`, `a / 2` and `b / 2`.
     halves: Vec<Vec<[f64; 2]>>,
 }
@@ -31,8 +43,8 @@ struct Layout {
 /// One half. The upper one is kept negated, so that both take maxima: of `sign * T - half * d^2`.
 struct Half<S> {
     values: Vec<S>,
-    /// Active anchors; empty if not wanted.
-    pieces: Vec<u32>,
+    /// Active anchors, as [numbers](of_number); empty if not wanted.
+    pieces: Vec<S>,
 }
 
 /// The signs of the lower and of the upper half.
@@ -62,73 +74,72 @@ impl<S: Scalar> CpuEnvelope<S> {
             outputs,
             families: spec.families,
             slots: spec.slots,
+            top: spec.top,
             halves: spec.curvatures.iter().map(halves).collect(),
         };
-        let size = layout.rows() * points.width();
+        let size = layout.rows() * layout.top * points.width();
         let half = || Half {
             values: vec![S::min_value(); size],
-            pieces: vec![u32::MAX; if spec.pieces { size } else { 0 }],
+            pieces: vec![of_number(u32::MAX); if spec.pieces { size } else { 0 }],
         };
-        let tiles = points.tiles().iter().map(|_| [half(), half()]).collect();
-        Self { points, layout, tiles }
+        let tiles = points.tiles().map(|_| [half(), half()]).collect();
+        Self { points, layout, tiles, search: spec.search, scored: 0 }
     }
 
     pub(super) fn add(&mut self, jets: &Jets<CpuBuffer<S>>, first: usize, slots: &[u32]) {
-        let Self { points, layout, tiles } = self;
+        let Self { points, layout, tiles, .. } = self;
         let prepared = points.prepare(jets);
         let anchors = jets.points.rows();
-        let arch = pulp::Arch::new();
-        points.for_each(&prepared, tiles, |halves, _, pairs| {
-            // One compiled copy of the loops for each instruction set, chosen by the processor at hand.
-            wide(
-                arch,
-                #[inline(always)]
-                || fold(layout, halves, &pairs, first, |family, anchor| slots[family * anchors + anchor]),
-            );
+        let alone = layout.families * layout.slots == 1 && slots.iter().all(|&slot| slot == 0);
+        if alone && (1..=FEW).contains(&jets.points.shape()[1]) {
+            self.scored += add_planes(points, layout, tiles, &prepared, first, self.search);
+            return;
+        }
+        self.scored += (points.points() * anchors * layout.outputs) as u64;
+        let slots = (!alone).then_some(slots);
+        points.for_each(&prepared, tiles, |halves, pairs| {
+            Fold { layout, halves, pairs: &pairs, first, slots, scalar: PhantomData::<S> }.run(points.arch());
         });
-        tiles.par_iter_mut().zip(points.tiles()).for_each(|(halves, tile)| {
-            for (column, n) in tile.range.clone().enumerate() {
-                refine(layout, halves, column, points.point(n), &prepared, first..first + anchors);
-            }
+        tiles.par_iter_mut().zip(points.tiles().collect::<Vec<_>>()).for_each(|(halves, tile)| {
+            wide(
+                points.arch(),
+                #[inline(always)]
+                || {
+                    for (column, n) in tile.clone().enumerate() {
+                        refine(layout, halves, column, points.point(n), &prepared, first..first + anchors);
+                    }
+                },
+            );
         });
     }
 
     pub(super) fn finish(self) -> EnvelopeValues<S> {
-        let Self { points, layout, tiles } = self;
-        let count = points.points();
-        let width = points.width();
-        fn gather<T: Copy>(
+        let Self { points, layout, tiles, scored, .. } = self;
+        let (count, width) = (points.points(), points.width());
+        fn gather<S: Scalar, T: Copy + Send + Sync + Default>(
             (rows, count, width): (usize, usize, usize),
-            empty: T,
-            tiles: impl Iterator<Item = (usize, Vec<T>)>,
+            tiles: &[[Half<S>; 2]],
+            values: impl Fn(&[Half<S>; 2]) -> &[S] + Sync,
+            convert: impl Fn(S) -> T + Sync,
         ) -> Vec<T> {
-            let mut all = vec![empty; rows * count];
-            for (start, values) in tiles {
-                let seen = width.min(count - start);
-                for (row, values) in values.chunks_exact(width).enumerate() {
-                    all[row * count + start..][..seen].copy_from_slice(&values[..seen]);
+            let mut all = vec![T::default(); rows * count];
+            all.par_chunks_mut(count.max(1)).enumerate().for_each(|(row, all)| {
+                for (to, tile) in all.chunks_mut(width).zip(tiles) {
+                    let from = &values(tile)[row * width..][..to.len()];
+                    to.iter_mut().zip(from).for_each(|(to, &value)| *to = convert(value));
                 }
-            }
+            });
             all
         }
-        let size = (layout.rows(), count, width);
+        let size = (layout.rows() * layout.top, count, width);
         let wants_pieces = tiles.iter().any(|[lower, _]| !lower.pieces.is_empty());
-        let piece_size = if wants_pieces { size } else { (0, count, width) };
-        let (mut lower, mut upper, mut lower_piece, mut upper_piece) = (vec![], vec![], vec![], vec![]);
-        for ([low, high], tile) in tiles.into_iter().zip(points.tiles()) {
-            let start = tile.range.start;
-            lower.push((start, low.values));
-            upper.push((start, high.values));
-            lower_piece.push((start, low.pieces));
-            upper_piece.push((start, high.pieces));
-        }
-        let mut upper = gather(size, S::zero(), upper.into_iter());
-        upper.iter_mut().for_each(|v| *v = -*v);
+        let pieces = if wants_pieces { size } else { (0, count, width) };
         EnvelopeValues {
-            lower: gather(size, S::zero(), lower.into_iter()),
-            upper,
-            lower_piece: gather(piece_size, u32::MAX, lower_piece.into_iter()),
-            upper_piece: gather(piece_size, u32::MAX, upper_piece.into_iter()),
+            lower: gather(size, &tiles, |[lower, _]| &lower.values, |value| value),
+            upper: gather(size, &tiles, |[_, upper]| &upper.values, |value: S| -value),
+            lower_piece: gather(pieces, &tiles, |[lower, _]| &lower.pieces, number),
+            upper_piece: gather(pieces, &tiles, |[_, upper]| &upper.pieces, number),
+            scored,
         }
     }
 }
@@ -138,49 +149,78 @@ fn half_curvatures(c: &Curvature) -> [f64; 2] {
 }
 
 /// Takes a tile of pairs into the envelopes of its points.
-#[inline(always)]
-fn fold<S: Scalar>(
-    layout: &Layout,
-    halves: &mut [Half<S>; 2],
-    pairs: &PairTile<'_, S>,
+struct Fold<'a, S, T> {
+    layout: &'a Layout,
+    halves: &'a mut [Half<S>; 2],
+    pairs: &'a PairTile<'a, S>,
+    /// The number of the jets' first anchor.
     first: usize,
-    slot_of: impl Fn(usize, usize) -> u32,
-) {
-    let width = pairs.width;
-    let mut scores = vec![S::zero(); width];
-    for output in 0..layout.outputs {
-        for variant in 0..layout.halves.len() {
-            for (local, anchor) in pairs.anchors.clone().enumerate() {
-                let at = local * layout.outputs + output;
-                let slopes = &pairs.slopes[at * width..(at + 1) * width];
-                let squared = &pairs.squared[local * width..(local + 1) * width];
+    /// `[families, M]`; without them every anchor feeds the only slot.
+    slots: Option<&'a [u32]>,
+    scalar: PhantomData<T>,
+}
+
+impl<S: Scalar> Fold<'_, S, S> {
+    fn run(self, arch: Arch) {
+        let Self { layout, halves, pairs, first, slots, .. } = self;
+        if TypeId::of::<S>() == TypeId::of::<f32>() {
+            arch.dispatch(Fold { layout, halves, pairs, first, slots, scalar: PhantomData::<f32> });
+        } else {
+            arch.dispatch(Fold { layout, halves, pairs, first, slots, scalar: PhantomData::<f64> });
+        }
+    }
+}
+
+impl<S: Scalar, T: Element> WithSimd for Fold<'_, S, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<V: Simd>(self, simd: V) {
+        let Self { layout, halves, pairs, first, slots, .. } = self;
+        let size = layout.top * pairs.width;
+        let mut feeds = vec![];
+        if let Some(slots) = slots {
+            let of_family = slots.chunks_exact(slots.len() / layout.families).enumerate();
+            for (family, slots) in of_family {
+                let fed =
+                    slots[pairs.anchors.clone()].iter().enumerate().filter(|(_, slot)| **slot != u32::MAX);
+                feeds
+                    .extend(fed.map(|(i, &slot)| (i as u32, layout.row(family, 0, slot as usize, 0) * size)));
+            }
+            feeds.sort_by_key(|&(local, _)| local);
+        }
+        let mut rows = Aligned::new(if feeds.is_empty() { 0 } else { pairs.anchors.len() * pairs.width });
+        for output in 0..layout.outputs {
+            for (variant, bends) in layout.halves.iter().enumerate() {
                 for (side, half) in halves.iter_mut().enumerate() {
-                    let sign = S::of(SIGNS[side]);
-                    let offset = sign * pairs.offsets[at];
-                    let bend = S::of(layout.halves[variant][output][side]);
-                    for ((score, &slope), &square) in scores.iter_mut().zip(slopes).zip(squared) {
-                        *score = sign * slope + (offset - bend * square);
+                    let values = cast_slice_mut::<S, T>(&mut half.values);
+                    let pieces = cast_slice_mut::<S, T>(&mut half.pieces);
+                    let scores = Scores {
+                        sign: T::of(SIGNS[side]),
+                        bend: T::of(bends[output][side]),
+                        slopes: cast_slice(pairs.slopes_of(output)),
+                        squared: cast_slice(pairs.squared),
+                        offsets: cast_slice(&pairs.offsets_of(output)[pairs.anchors.clone()]),
+                        first: (first + pairs.anchors.start) as u32,
+                    };
+                    let row = layout.row(0, variant, 0, output) * size;
+                    if slots.is_none() {
+                        let pieces = pieces.get_mut(row..row + size).unwrap_or_default();
+                        scores.take_with::<V>(simd, &mut values[row..row + size], pieces);
+                        continue;
                     }
-                    for family in 0..layout.families {
-                        let slot = slot_of(family, anchor);
-                        if slot == u32::MAX {
-                            continue;
+                    let (rows, _) = T::vectors_mut::<V>(&mut rows).as_chunks_mut::<VECTORS>();
+                    let mut next = rows.iter_mut();
+                    scores.for_each(simd, |_, scores| {
+                        if let Some(row) = next.next() {
+                            *row = scores;
                         }
-                        let row = layout.row(family, variant, slot as usize, output) * width;
-                        let values = &mut half.values[row..row + width];
-                        if half.pieces.is_empty() {
-                            for (value, &score) in values.iter_mut().zip(&scores) {
-                                *value = if score > *value { score } else { *value };
-                            }
-                        } else {
-                            let piece = (first + anchor) as u32;
-                            let pieces = &mut half.pieces[row..row + width];
-                            for ((value, active), &score) in values.iter_mut().zip(pieces).zip(&scores) {
-                                let better = score > *value;
-                                *value = if better { score } else { *value };
-                                *active = if better { piece } else { *active };
-                            }
-                        }
+                    });
+                    for &(local, start) in &feeds {
+                        let range = row + start..row + start + size;
+                        let pieces = pieces.get_mut(range.clone()).unwrap_or_default();
+                        let number = scores.first + local;
+                        take_row::<T, V>(simd, &rows[local as usize], number, &mut values[range], pieces);
                     }
                 }
             }
@@ -188,7 +228,67 @@ fn fold<S: Scalar>(
     }
 }
 
-/// Recomputes the values of those pieces of a point that are among `anchors`, from the difference itself.
+/// Takes anchors of few dimensions into the only family's envelopes, as affine pieces: a score is
+/// `(sign J_i + 2 bend x_i) . x + sign (v_i - J_i x_i) - bend |x_i|^2`, less `bend |x|^2` that all have in common.
+/// Returns how many pairs were compared, of all outputs and both halves half each.
+fn add_planes<S: Scalar>(
+    points: &PointTiles<S>,
+    layout: &Layout,
+    tiles: &mut [[Half<S>; 2]],
+    jets: &PreparedJets<'_, S>,
+    first: usize,
+    search: Search,
+) -> u64 {
+    let rows = layout.rows();
+    let sides: Vec<(usize, usize)> = (0..2).flat_map(|side| (0..rows).map(move |row| (side, row))).collect();
+    let families: Vec<Family<S>> = sides
+        .par_iter()
+        .map(|&(side, row)| {
+            let (output, bend) = layout.of_row(row, side);
+            let mut family = Family::default();
+            for anchor in 0..jets.anchors() {
+                let (x, slope) = (jets.centered(anchor), jets.slope(anchor, output));
+                let (mut norm, mut rise) = (0.0, 0.0);
+                for (x, slope) in x.iter().zip(slope) {
+                    let (x, slope) = (x.f64(), SIGNS[side] * slope.f64());
+                    norm += x * x;
+                    rise += slope * x;
+                    family.slopes.push(S::of(slope + 2.0 * bend * x));
+                }
+                let value = SIGNS[side] * jets.value(anchor, output);
+                family.offsets.push(S::of(value - rise - bend * norm));
+                family.numbers.push(anchor as u32);
+            }
+            family
+        })
+        .collect();
+    let (top, width, dimension) = (layout.top, points.width(), jets.dimension());
+    let centered = points.centered();
+    let found = best_pieces(&centered, dimension, &families, (top, true), search);
+    let size = top * width;
+    tiles.par_iter_mut().zip(points.tiles().collect::<Vec<_>>()).for_each(|(halves, tile)| {
+        for (column, n) in tile.enumerate() {
+            let of_point = &found.entries[n * sides.len() * top..][..sides.len() * top];
+            for (&(side, row), best) in sides.iter().zip(of_point.chunks_exact(top)) {
+                let (output, bend) = layout.of_row(row, side);
+                let Half { values, pieces } = &mut halves[side];
+                let range = row * size..(row + 1) * size;
+                let pieces = pieces.get_mut(range.clone()).unwrap_or_default();
+                for entry in best.iter().filter(|entry| entry.number != u32::MAX) {
+                    let (tangent, squared) = jets.exact(points.point(n), entry.number as usize, output);
+                    let value = S::of(SIGNS[side] * tangent - bend * squared);
+                    let number = first as u32 + entry.number;
+                    insert(&mut values[range.clone()], pieces, width, column, value, number);
+                }
+            }
+        }
+    });
+    found.scored / 2
+}
+
+/// Recomputes the values of those pieces of a point that are among `anchors`, from the difference itself, and puts the
+/// best into the order that this gives them.
+#[inline(always)]
 fn refine<S: Scalar>(
     layout: &Layout,
     halves: &mut [Half<S>; 2],
@@ -198,13 +298,24 @@ fn refine<S: Scalar>(
     anchors: Range<usize>,
 ) {
     for (side, half) in halves.iter_mut().enumerate() {
-        let width = half.values.len() / layout.rows();
-        for (row, pieces) in half.pieces.chunks_exact(width).enumerate() {
-            let anchor = pieces[column] as usize;
-            if anchors.contains(&anchor) {
-                let (output, bend) = layout.of_row(row, side);
-                let (tangent, squared) = jets.exact(point, anchor - anchors.start, output);
-                half.values[row * width + column] = S::of(SIGNS[side] * tangent - bend * squared);
+        let width = half.values.len() / layout.rows() / layout.top;
+        let size = layout.top * width;
+        for (row, (pieces, values)) in
+            half.pieces.chunks_exact_mut(size).zip(half.values.chunks_exact_mut(size)).enumerate()
+        {
+            let (output, bend) = layout.of_row(row, side);
+            for at in (column..size).step_by(width) {
+                let anchor = number(pieces[at]) as usize;
+                if anchors.contains(&anchor) {
+                    let (tangent, squared) = jets.exact(point, anchor - anchors.start, output);
+                    values[at] = S::of(SIGNS[side] * tangent - bend * squared);
+                }
+                let mut at = at;
+                while at >= width && values[at] > values[at - width] {
+                    values.swap(at, at - width);
+                    pieces.swap(at, at - width);
+                    at -= width;
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::engine::kernels::Epilogue;
 use super::copy::copy;
 use super::epilogue::{Finish, add};
 use super::pool;
-use super::tile::{Aligned, CHUNK, Order, Shape, left_len, multiply, pieces};
+use super::tile::{Aligned, CHUNK, Order, Shape, lay_out, left_at, left_len, multiply, pieces};
 use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
@@ -94,17 +94,13 @@ impl<'a, S: Scalar> Left<'a, S> {
     fn pack(&self, rows: &Range<usize>, piece: &Range<usize>, to: &mut [S]) {
         for (r, row) in rows.clone().enumerate() {
             let x = &self.values[row * self.k..][piece.clone()];
-            let at = |chunk: usize| (chunk * rows.len() + r) * CHUNK;
-            let (chunks, rest) = x.as_chunks::<CHUNK>();
-            for (i, x) in chunks.iter().enumerate() {
-                to[at(i)..][..CHUNK].copy_from_slice(x);
-            }
-            if !rest.is_empty() {
-                to[at(chunks.len())..][..rest.len()].copy_from_slice(rest);
-            }
+            lay_out(x, r, rows.len(), to);
             if let Some(gate) = self.gate(row) {
                 for (i, gate) in gate[piece.clone()].chunks(CHUNK).enumerate() {
-                    to[at(i)..][..gate.len()].iter_mut().zip(gate).for_each(|(x, &gate)| *x *= gate);
+                    to[left_at(rows.len(), r, i * CHUNK)..][..gate.len()]
+                        .iter_mut()
+                        .zip(gate)
+                        .for_each(|(x, &gate)| *x *= gate);
                 }
             }
         }

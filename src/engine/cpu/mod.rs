@@ -4,7 +4,7 @@
 
 mod activation;
 mod arithmetic;
-mod conjugate;
+mod best;
 mod convolution;
 mod copy;
 mod distances;
@@ -14,6 +14,7 @@ mod filters;
 mod floor;
 mod layout;
 mod matmul;
+mod max_affine;
 mod multiply;
 mod pairs;
 mod pool;
@@ -22,6 +23,7 @@ mod product;
 mod reduction;
 mod secant;
 mod select;
+mod slice;
 mod soft_envelope;
 mod softmax;
 mod stage;
@@ -34,8 +36,8 @@ use std::sync::Arc;
 use crate::{Error, Result, Scalar};
 
 use super::kernels::{
-    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    SoftSpec, SoftValues, Window,
+    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, MaxAffineSpec,
+    MaxAffineValues, Search, SliceValues, SoftSpec, SoftValues, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -297,13 +299,18 @@ impl<S: Scalar> SplineEngine for Cpu<S> {
         Ok(envelope.finish())
     }
 
-    fn conjugate(
+    fn max_affine(
         &self,
-        points: &CpuTensor<S>,
-        values: &CpuTensor<S>,
         slopes: &CpuTensor<S>,
-    ) -> Result<ConjugateValues<S>> {
-        Ok(conjugate::conjugate(points, values, slopes))
+        conjugates: &CpuTensor<S>,
+        points: &CpuTensor<S>,
+        spec: &MaxAffineSpec,
+    ) -> Result<MaxAffineValues<S>> {
+        Ok(max_affine::max_affine(slopes, conjugates, points, spec))
+    }
+
+    fn slice(&self, planes: &CpuTensor<S>, across: &[S], up: &[S], search: Search) -> Result<SliceValues<S>> {
+        Ok(slice::slice(planes, across, up, search))
     }
 
     fn secant(&self, points: &CpuTensor<S>, values: &CpuTensor<S>, center: &[f64]) -> Result<CpuSecant<S>> {

@@ -1,4 +1,4 @@
-//! Products on the `gemm` crate, for operands that are used once: those of pairs of points and anchors.
+//! Products on the `gemm` crate, for operands that are used once.
 
 use crate::Scalar;
 
@@ -14,12 +14,7 @@ pub(super) struct View<'a, S> {
     pub strides: [usize; 2],
 }
 
-impl<'a, S> View<'a, S> {
-    /// A row-major matrix.
-    pub(super) fn new(values: &'a [S], rows: usize, columns: usize) -> Self {
-        Self { values, rows, columns, strides: [columns, 1] }
-    }
-
+impl<S> View<'_, S> {
     /// Whether every element lies in the slice.
     fn is_inside(&self) -> bool {
         let last = |count: usize, stride: usize| count.saturating_sub(1) * stride;
@@ -115,12 +110,17 @@ mod tests {
         (0..count).map(|_| rng.random_range(-1.0..2.0)).collect()
     }
 
+    /// A row-major matrix.
+    fn view(values: &[f32], rows: usize, columns: usize) -> View<'_, f32> {
+        View { values, rows, columns, strides: [columns, 1] }
+    }
+
     #[test]
     fn equals_sums_in_f64() {
         for (m, k, n) in [(1, 1, 1), (1, 700, 1), (3, 5, 7), (129, 513, 10), (257, 33, 65), (4, 0, 3)] {
             let (a, b) = (random(1, m * k), random(2, k * n));
             let mut y = vec![0.5; m * n];
-            product(View::new(&a, m, k), View::new(&b, k, n), &mut y, true);
+            product(view(&a, m, k), view(&b, k, n), &mut y, true);
             let reference = (0..m * n).map(|i| {
                 let (row, column) = (i / n, i % n);
                 0.5 + (0..k).map(|j| f64::from(a[row * k + j]) * f64::from(b[j * n + column])).sum::<f64>()

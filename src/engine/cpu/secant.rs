@@ -1,12 +1,14 @@
 //! Secant curvatures: how strongly a network bends between anchors and points, from values alone.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::Scalar;
 use crate::engine::kernels::{Curvature, Jets};
 use crate::tolerance;
 
-use super::pairs::{PairTile, PointTile, PointTiles, PreparedJets};
+use super::pairs::{PairTile, PointTiles, PreparedJets};
 use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
@@ -55,19 +57,18 @@ impl<S: Scalar> CpuSecant<S> {
             anchors: vec![u32::MAX; outputs * 2 * width],
             near: vec![[0.0; 2]; outputs],
         };
-        let mut tiles: Vec<Extremes<S>> = points.tiles().iter().map(|_| empty()).collect();
-        let arch = pulp::Arch::new();
-        points.for_each(&prepared, &mut tiles, |extremes, tile, pairs| {
+        let mut tiles: Vec<Extremes<S>> = points.tiles().map(|_| empty()).collect();
+        points.for_each(&prepared, &mut tiles, |extremes, pairs| {
             wide(
-                arch,
+                points.arch(),
                 #[inline(always)]
-                || fold(values, extremes, tile, &pairs),
+                || fold(values, extremes, &pairs),
             );
-            take_near(points, values, extremes, tile, &pairs, &prepared);
+            take_near(points, values, extremes, &pairs, &prepared);
         });
         let exact: Vec<Largest> = tiles
             .into_par_iter()
-            .zip(points.tiles())
+            .zip(points.tiles().collect::<Vec<_>>())
             .map(|(extremes, tile)| recompute(points, values, extremes, tile, &prepared))
             .collect();
         for exact in exact {
@@ -90,23 +91,17 @@ fn merge(largest: &mut Largest, other: &Largest) {
 
 /// Takes the pairs of a tile that are far enough apart.
 #[inline(always)]
-fn fold<S: Scalar>(
-    values: &[Vec<S>],
-    extremes: &mut Extremes<S>,
-    tile: &PointTile<S>,
-    pairs: &PairTile<'_, S>,
-) {
+fn fold<S: Scalar>(values: &[Vec<S>], extremes: &mut Extremes<S>, pairs: &PairTile<'_, S>) {
     let width = pairs.width;
     let (two, zero, near) = (S::of(2.0), S::zero(), S::of(NEAR));
     let mut ratios = vec![zero; width];
     for (output, values) in values.iter().enumerate() {
-        let values = &values[tile.range.clone()];
-        for (local, anchor) in pairs.anchors.clone().enumerate() {
-            let at = local * extremes.near.len() + output;
-            let slopes = &pairs.slopes[at * width..(at + 1) * width];
-            let squared = &pairs.squared[local * width..(local + 1) * width];
-            let (offset, norm) = (pairs.offsets[at], pairs.norms[local]);
-            let columns = slopes.iter().zip(squared).zip(&tile.norms).zip(values);
+        let values = &values[pairs.points.clone()];
+        let rows = pairs.slopes_of(output).chunks_exact(width).zip(pairs.squared.chunks_exact(width));
+        let anchors =
+            pairs.anchors.clone().zip(&pairs.offsets_of(output)[pairs.anchors.clone()]).zip(pairs.norms);
+        for (((anchor, &offset), &norm), (slopes, squared)) in anchors.zip(rows) {
+            let columns = slopes.iter().zip(squared).zip(pairs.own_norms).zip(values);
             for (ratio, (((&slope, &square), &own), &value)) in ratios.iter_mut().zip(columns) {
                 let far = square > near * (norm + own);
                 *ratio = if far { two * (slope + (offset - value)) / square } else { zero };
@@ -130,15 +125,14 @@ fn take_near<S: Scalar>(
     points: &PointTiles<S>,
     values: &[Vec<S>],
     extremes: &mut Extremes<S>,
-    tile: &PointTile<S>,
     pairs: &PairTile<'_, S>,
     jets: &PreparedJets<'_, S>,
 ) {
     for (local, anchor) in pairs.anchors.clone().enumerate() {
-        let squared = &pairs.squared[local * pairs.width..][..tile.range.len()];
-        for (column, (&square, &own)) in squared.iter().zip(&tile.norms).enumerate() {
+        let squared = &pairs.squared[local * pairs.width..][..pairs.points.len()];
+        for (column, (&square, &own)) in squared.iter().zip(pairs.own_norms).enumerate() {
             if square <= S::of(NEAR) * (pairs.norms[local] + own) {
-                let n = tile.range.start + column;
+                let n = pairs.points.start + column;
                 for (output, values) in values.iter().enumerate() {
                     let exact = ratio(jets, points.point(n), values[n].f64(), anchor, output);
                     let near = &mut extremes.near[output];
@@ -154,12 +148,12 @@ fn recompute<S: Scalar>(
     points: &PointTiles<S>,
     values: &[Vec<S>],
     extremes: Extremes<S>,
-    tile: &PointTile<S>,
+    tile: Range<usize>,
     jets: &PreparedJets<'_, S>,
 ) -> Largest {
     let mut largest = extremes.near;
-    for (column, n) in tile.range.clone().enumerate() {
-        for (row, anchors) in extremes.anchors.chunks_exact(tile.norms.len()).enumerate() {
+    for (column, n) in tile.enumerate() {
+        for (row, anchors) in extremes.anchors.chunks_exact(points.width()).enumerate() {
             if anchors[column] != u32::MAX {
                 let (output, side) = (row / 2, row % 2);
                 let value = values[output][n].f64();

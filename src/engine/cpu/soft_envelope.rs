@@ -13,9 +13,6 @@ use super::pairs::{PairTile, PointTiles};
 use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
-/// Anchors that are compared with the largest score before their exponentials are taken: their scores stay in L1.
-const TOGETHER: usize = 16;
-
 /// Soft envelopes of a batch of points over the anchors seen so far.
 pub struct CpuSoftEnvelope<S> {
     points: PointTiles<S>,
@@ -59,20 +56,16 @@ impl<S: Scalar> CpuSoftEnvelope<S> {
             weights: vec![0.0; rows.len() * width],
             tangents: vec![0.0; means * outputs * width],
         };
-        let tiles = points.tiles().iter().map(|_| empty()).collect();
+        let tiles = points.tiles().map(|_| empty()).collect();
         Self { points, outputs, rows, means, tiles }
     }
 
     pub(super) fn add(&mut self, jets: &Jets<CpuBuffer<S>>) {
         let Self { points, outputs, rows, means, tiles } = self;
         let prepared = points.prepare(jets);
-        points.for_each(&prepared, tiles, |sums, _, pairs| {
-            for start in (0..pairs.anchors.len()).step_by(TOGETHER) {
-                let anchors = start..(start + TOGETHER).min(pairs.anchors.len());
-                let group = Group::new(&pairs, *outputs, anchors);
-                for (number, row) in rows.iter().enumerate() {
-                    group.take(sums, number, *row, number < *means);
-                }
+        points.for_each(&prepared, tiles, |sums, pairs| {
+            for (number, row) in rows.iter().enumerate() {
+                take(&pairs, *outputs, sums, number, *row, number < *means);
             }
         });
     }
@@ -96,8 +89,8 @@ impl<S: Scalar> CpuSoftEnvelope<S> {
         };
         let mut values = vec![S::zero(); total * count];
         values.par_chunks_mut(count.max(1)).enumerate().for_each(|(number, values)| {
-            for (tile, sums) in points.tiles().iter().zip(&tiles) {
-                for (column, to) in values[tile.range.clone()].iter_mut().enumerate() {
+            for (tile, sums) in points.tiles().zip(&tiles) {
+                for (column, to) in values[tile].iter_mut().enumerate() {
                     *to = value(sums, number, column);
                 }
             }
@@ -106,101 +99,86 @@ impl<S: Scalar> CpuSoftEnvelope<S> {
     }
 }
 
-/// A few anchors of a tile of pairs.
-struct Group<'a, S> {
-    width: usize,
+/// Takes the anchors into one row of the sums.
+fn take<S: Scalar>(
+    pairs: &PairTile<'_, S>,
     outputs: usize,
-    /// `[anchors, K, width]`
-    slopes: &'a [S],
-    /// `[anchors, K]`
-    offsets: &'a [S],
-    /// `[anchors, width]`
-    squared: &'a [S],
+    sums: &mut Sums<S>,
+    number: usize,
+    row: Row,
+    mean: bool,
+) {
+    let width = pairs.width;
+    let range = number * width..(number + 1) * width;
+    let largest = &mut sums.largest[range.clone()];
+    let mut powers = vec![S::zero(); pairs.squared.len()];
+    // Behind the anchors' weights that of everything before.
+    powers.extend_from_slice(largest);
+    let (of_anchors, of_sums) = powers.split_at_mut(pairs.squared.len());
+    let arch = pulp::Arch::new();
+    wide(
+        arch,
+        #[inline(always)]
+        || exponents(pairs, row, largest, of_anchors, of_sums),
+    );
+    exponentials(&mut powers);
+    let (of_anchors, of_sums) = powers.split_at(pairs.squared.len());
+    wide(
+        arch,
+        #[inline(always)]
+        || {
+            let mut part = vec![S::zero(); width];
+            for weights in of_anchors.chunks_exact(width) {
+                for (part, &weight) in part.iter_mut().zip(weights) {
+                    *part += weight;
+                }
+            }
+            gather(&mut sums.weights[range.clone()], of_sums, &part);
+            for output in 0..if mean { outputs } else { 0 } {
+                part.fill(S::zero());
+                let rows = of_anchors.chunks_exact(width).zip(pairs.slopes_of(output).chunks_exact(width));
+                for ((weights, slopes), &offset) in rows.zip(&pairs.offsets_of(output)[pairs.anchors.clone()])
+                {
+                    for ((part, &weight), &slope) in part.iter_mut().zip(weights).zip(slopes) {
+                        *part += weight * (slope + offset);
+                    }
+                }
+                let at = (number * outputs + output) * width;
+                gather(&mut sums.tangents[at..at + width], of_sums, &part);
+            }
+        },
+    );
 }
 
-impl<'a, S: Scalar> Group<'a, S> {
-    fn new(pairs: &PairTile<'a, S>, outputs: usize, anchors: std::ops::Range<usize>) -> Self {
-        let width = pairs.width;
-        let rows = anchors.start * outputs..anchors.end * outputs;
-        Self {
-            width,
-            outputs,
-            slopes: &pairs.slopes[rows.start * width..rows.end * width],
-            offsets: &pairs.offsets[rows],
-            squared: &pairs.squared[anchors.start * width..anchors.end * width],
+/// Raises the largest scores, and writes how far below them the anchors' scores and the former largest lie, over
+/// the temperature. The latter come in `of_sums`.
+#[inline(always)]
+fn exponents<S: Scalar>(
+    pairs: &PairTile<'_, S>,
+    row: Row,
+    largest: &mut [S],
+    of_anchors: &mut [S],
+    of_sums: &mut [S],
+) {
+    let width = pairs.width;
+    let Row { softness, output } = row;
+    let (sign, half) = (S::of(softness.sign), S::of(softness.half));
+    let rows = pairs.slopes_of(output).chunks_exact(width).zip(pairs.squared.chunks_exact(width));
+    let rows =
+        of_anchors.chunks_exact_mut(width).zip(rows).zip(&pairs.offsets_of(output)[pairs.anchors.clone()]);
+    for ((scores, (slopes, squared)), &offset) in rows {
+        let columns = scores.iter_mut().zip(&mut *largest).zip(slopes).zip(squared);
+        for (((score, largest), &slope), &square) in columns {
+            *score = sign * (slope + offset) - half * square;
+            *largest = if *score > *largest { *score } else { *largest };
         }
     }
-
-    /// Takes the anchors into one row of the sums.
-    fn take(&self, sums: &mut Sums<S>, number: usize, row: Row, mean: bool) {
-        let width = self.width;
-        let range = number * width..(number + 1) * width;
-        let largest = &mut sums.largest[range.clone()];
-        let mut powers = vec![S::zero(); self.squared.len()];
-        // Behind the anchors' weights that of everything before.
-        powers.extend_from_slice(largest);
-        let (of_anchors, of_sums) = powers.split_at_mut(self.squared.len());
-        let arch = pulp::Arch::new();
-        wide(
-            arch,
-            #[inline(always)]
-            || self.exponents(row, largest, of_anchors, of_sums),
-        );
-        exponentials(&mut powers);
-        let (of_anchors, of_sums) = powers.split_at(self.squared.len());
-        wide(
-            arch,
-            #[inline(always)]
-            || {
-                let mut part = vec![S::zero(); width];
-                for weights in of_anchors.chunks_exact(width) {
-                    for (part, &weight) in part.iter_mut().zip(weights) {
-                        *part += weight;
-                    }
-                }
-                gather(&mut sums.weights[range.clone()], of_sums, &part);
-                for output in 0..if mean { self.outputs } else { 0 } {
-                    part.fill(S::zero());
-                    for (anchor, weights) in of_anchors.chunks_exact(width).enumerate() {
-                        let at = anchor * self.outputs + output;
-                        let slopes = &self.slopes[at * width..(at + 1) * width];
-                        let offset = self.offsets[at];
-                        for ((part, &weight), &slope) in part.iter_mut().zip(weights).zip(slopes) {
-                            *part += weight * (slope + offset);
-                        }
-                    }
-                    let at = (number * self.outputs + output) * width;
-                    gather(&mut sums.tangents[at..at + width], of_sums, &part);
-                }
-            },
-        );
-    }
-
-    /// Raises the largest scores, and writes how far below them the anchors' scores and the former largest lie, over
-    /// the temperature. The latter come in `of_sums`.
-    #[inline(always)]
-    fn exponents(&self, row: Row, largest: &mut [S], of_anchors: &mut [S], of_sums: &mut [S]) {
-        let width = self.width;
-        let Row { softness, output } = row;
-        let (sign, half) = (S::of(softness.sign), S::of(softness.half));
-        for (anchor, scores) in of_anchors.chunks_exact_mut(width).enumerate() {
-            let at = anchor * self.outputs + output;
-            let slopes = &self.slopes[at * width..(at + 1) * width];
-            let squared = &self.squared[anchor * width..(anchor + 1) * width];
-            let offset = self.offsets[at];
-            let columns = scores.iter_mut().zip(&mut *largest).zip(slopes).zip(squared);
-            for (((score, largest), &slope), &square) in columns {
-                *score = sign * (slope + offset) - half * square;
-                *largest = if *score > *largest { *score } else { *largest };
-            }
-        }
-        // Below `lowest` products could leave the range.
-        let (inverse, lowest) = (S::of(softness.temperature.recip()), S::of(-softness.reach()));
-        for scores in of_anchors.chunks_exact_mut(width).chain([of_sums]) {
-            for (score, &largest) in scores.iter_mut().zip(&*largest) {
-                let below = *score - largest;
-                *score = inverse * if below > lowest { below } else { lowest };
-            }
+    // Below `lowest` products could leave the range.
+    let (inverse, lowest) = (S::of(softness.temperature.recip()), S::of(-softness.reach()));
+    for scores in of_anchors.chunks_exact_mut(width).chain([of_sums]) {
+        for (score, &largest) in scores.iter_mut().zip(&*largest) {
+            let below = *score - largest;
+            *score = inverse * if below > lowest { below } else { lowest };
         }
     }
 }

@@ -17,7 +17,7 @@ use super::pool::{self, Buffer};
 pub(super) const CHUNK: usize = 16;
 
 /// Vectors in a row of a tile.
-const VECTORS: usize = 2;
+pub(super) const VECTORS: usize = 2;
 
 /// The inner dimension is cut into equal pieces of at most this length: a piece of the right operand (64 KiB with
 /// vectors of 64 bytes) and of the left one stay in L2 while they are reused. The cut depends on the inner
@@ -121,6 +121,18 @@ pub(super) fn left_at(rows: usize, row: usize, k: usize) -> usize {
     (k / CHUNK * rows + row) * CHUNK + k % CHUNK
 }
 
+/// Lays out row `row` of a left operand of `rows` rows; what lies past its end in the last chunk has no meaning.
+#[inline(always)]
+pub(super) fn lay_out<S: Scalar>(values: &[S], row: usize, rows: usize, to: &mut [S]) {
+    let (chunks, rest) = values.as_chunks::<CHUNK>();
+    for (i, chunk) in chunks.iter().enumerate() {
+        to[left_at(rows, row, i * CHUNK)..][..CHUNK].copy_from_slice(chunk);
+    }
+    if !rest.is_empty() {
+        to[left_at(rows, row, chunks.len() * CHUNK)..][..rest.len()].copy_from_slice(rest);
+    }
+}
+
 /// Which rows of the right operand a tile runs over.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Order<'a> {
@@ -153,8 +165,9 @@ pub(super) fn multiply<S: Scalar>(
 }
 
 /// A scalar with its vectors.
-pub(super) trait Element: Copy + Default + 'static {
+pub(super) trait Element: Scalar {
     type Vector<V: Simd>: Copy;
+    type Mask<V: Simd>: Copy;
     fn splat<V: Simd>(simd: V, value: Self) -> Self::Vector<V>;
     /// `a * b + c`, fused where the machine can.
     fn multiply_add<V: Simd>(
@@ -163,18 +176,33 @@ pub(super) trait Element: Copy + Default + 'static {
         b: Self::Vector<V>,
         c: Self::Vector<V>,
     ) -> Self::Vector<V>;
-    fn add<V: Simd>(simd: V, a: Self::Vector<V>, b: Self::Vector<V>) -> Self::Vector<V>;
+    fn plus<V: Simd>(simd: V, a: Self::Vector<V>, b: Self::Vector<V>) -> Self::Vector<V>;
     fn subtract<V: Simd>(simd: V, a: Self::Vector<V>, b: Self::Vector<V>) -> Self::Vector<V>;
+    fn absolute<V: Simd>(simd: V, a: Self::Vector<V>) -> Self::Vector<V>;
+    fn maximum<V: Simd>(simd: V, a: Self::Vector<V>, b: Self::Vector<V>) -> Self::Vector<V>;
+    /// Where `a > b`.
+    fn greater<V: Simd>(simd: V, a: Self::Vector<V>, b: Self::Vector<V>) -> Self::Mask<V>;
+    /// Lanes of `a` where the mask says so, else of `b`; bits stay as they are.
+    fn select<V: Simd>(
+        simd: V,
+        mask: Self::Mask<V>,
+        a: Self::Vector<V>,
+        b: Self::Vector<V>,
+    ) -> Self::Vector<V>;
+    /// The largest of the lanes.
+    fn largest<V: Simd>(simd: V, a: Self::Vector<V>) -> Self;
     /// Whole vectors of a slice.
     fn vectors<V: Simd>(values: &[Self]) -> &[Self::Vector<V>];
     fn vectors_mut<V: Simd>(values: &mut [Self]) -> &mut [Self::Vector<V>];
 }
 
 macro_rules! element {
-    ($scalar:ty, $vector:ident, $splat:ident, $multiply_add:ident, $add:ident, $subtract:ident, $vectors:ident,
-     $vectors_mut:ident) => {
+    ($scalar:ty, $vector:ident, $mask:ident, $splat:ident, $multiply_add:ident, $add:ident,
+     $subtract:ident, $absolute:ident, $maximum:ident, $greater:ident, $select:ident,
+     $largest:ident, $vectors:ident, $vectors_mut:ident) => {
         impl Element for $scalar {
             type Vector<V: Simd> = V::$vector;
+            type Mask<V: Simd> = V::$mask;
             #[inline(always)]
             fn splat<V: Simd>(simd: V, value: Self) -> V::$vector {
                 simd.$splat(value)
@@ -184,12 +212,32 @@ macro_rules! element {
                 simd.$multiply_add(a, b, c)
             }
             #[inline(always)]
-            fn add<V: Simd>(simd: V, a: V::$vector, b: V::$vector) -> V::$vector {
+            fn plus<V: Simd>(simd: V, a: V::$vector, b: V::$vector) -> V::$vector {
                 simd.$add(a, b)
             }
             #[inline(always)]
             fn subtract<V: Simd>(simd: V, a: V::$vector, b: V::$vector) -> V::$vector {
                 simd.$subtract(a, b)
+            }
+            #[inline(always)]
+            fn absolute<V: Simd>(simd: V, a: V::$vector) -> V::$vector {
+                simd.$absolute(a)
+            }
+            #[inline(always)]
+            fn maximum<V: Simd>(simd: V, a: V::$vector, b: V::$vector) -> V::$vector {
+                simd.$maximum(a, b)
+            }
+            #[inline(always)]
+            fn greater<V: Simd>(simd: V, a: V::$vector, b: V::$vector) -> V::$mask {
+                simd.$greater(a, b)
+            }
+            #[inline(always)]
+            fn select<V: Simd>(simd: V, mask: V::$mask, a: V::$vector, b: V::$vector) -> V::$vector {
+                simd.$select(mask, a, b)
+            }
+            #[inline(always)]
+            fn largest<V: Simd>(simd: V, a: V::$vector) -> Self {
+                simd.$largest(a)
             }
             #[inline(always)]
             fn vectors<V: Simd>(values: &[Self]) -> &[V::$vector] {
@@ -203,8 +251,38 @@ macro_rules! element {
     };
 }
 
-element!(f32, f32s, splat_f32s, mul_add_e_f32s, add_f32s, sub_f32s, as_simd_f32s, as_mut_simd_f32s);
-element!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s, sub_f64s, as_simd_f64s, as_mut_simd_f64s);
+element!(
+    f32,
+    f32s,
+    m32s,
+    splat_f32s,
+    mul_add_e_f32s,
+    add_f32s,
+    sub_f32s,
+    abs_f32s,
+    max_f32s,
+    greater_than_f32s,
+    select_f32s,
+    reduce_max_f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s
+);
+element!(
+    f64,
+    f64s,
+    m64s,
+    splat_f64s,
+    mul_add_e_f64s,
+    add_f64s,
+    sub_f64s,
+    abs_f64s,
+    max_f64s,
+    greater_than_f64s,
+    select_f64s,
+    reduce_max_f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s
+);
 
 struct Product<'a, T> {
     rows: usize,
@@ -297,7 +375,7 @@ impl<T: Element> Product<'_, T> {
         if self.add {
             for r in 0..R {
                 for v in 0..VECTORS {
-                    out[r][v] = T::add(simd, out[r][v], sums[r][v]);
+                    out[r][v] = T::plus(simd, out[r][v], sums[r][v]);
                 }
             }
         } else {

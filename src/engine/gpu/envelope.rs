@@ -1,10 +1,11 @@
-//! The lower and the upper envelope of many affine pieces, with the active piece of each.
+//! The lower and the upper envelope of many affine pieces, with the active piece of each and the next best behind.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::Result;
 use crate::engine::kernels::{EnvelopeSpec, EnvelopeValues, Jets};
 
+use super::max_affine::sort_lists;
 use super::pairs::{Anchors, FEW, Points, lanes, teams};
 use super::pipelines::Kernel;
 use super::pool::Pooled;
@@ -22,11 +23,15 @@ pub struct GpuEnvelope {
     variants: usize,
     families: usize,
     slots: usize,
+    /// How many of the best pieces are wanted.
+    top: usize,
     /// Whether active pieces are wanted.
     wants_pieces: bool,
+    /// Pairs of point and anchor of each output: all.
+    scored: u64,
     /// Half the curvatures `[C, K, 2]`.
     halves: Pooled,
-    /// `[2, rows, N]`, rows `[families, C, slots, K]`; the upper half is kept negated.
+    /// `[2, rows, top, N]`, rows `[families, C, slots, K]`; the upper half is kept negated.
     values: GpuTensor,
     pieces: GpuTensor,
 }
@@ -41,6 +46,7 @@ struct Params {
     variants: u32,
     slots: u32,
     rows: u32,
+    top: u32,
     anchors: u32,
     number: u32,
     lanes: u32,
@@ -88,12 +94,14 @@ impl GpuEnvelope {
         let points = Points::new(gpu, points, None, center)?;
         let halves: Vec<f32> =
             spec.curvatures.iter().flatten().flat_map(|c| [(c.a / 2.0) as f32, (c.b / 2.0) as f32]).collect();
-        let shape = [2, spec.variants() * outputs, points.own.rows()];
+        let shape = [2, spec.variants() * outputs, spec.top, points.own.rows()];
         let new = Self {
             outputs,
             variants: spec.curvatures.len(),
             families: spec.families,
             slots: spec.slots,
+            top: spec.top,
+            scored: 0,
             wants_pieces: spec.pieces,
             halves: gpu.constants(&halves)?,
             values: gpu.empty(shape)?,
@@ -118,6 +126,7 @@ impl GpuEnvelope {
             variants: self.variants as u32,
             slots: self.slots as u32,
             rows: self.rows() as u32,
+            top: self.top as u32,
             lanes: lanes(dimension) as u32,
             ..Params::zeroed()
         }
@@ -146,11 +155,13 @@ impl GpuEnvelope {
         if anchors == 0 || self.values.is_empty() {
             return Ok(());
         }
+        self.scored += (self.points.own.rows() * anchors * self.outputs) as u64;
         let params = Params { anchors: anchors as u32, number: first as u32, ..self.params() };
         let nothing = &gpu.0.nothing;
         let [x, v, j] = [&jets.points, &jets.values, &jets.jacobians].map(|tensor| &**tensor.buffer());
         let exact: [&Pooled; 6] = [self.points.own.buffer(), x, v, j, &self.halves, nothing];
-        let alone = self.families * self.slots == 1 && slots.iter().all(|&slot| slot == 0);
+        // The kernels that need no products in memory keep a single best in registers.
+        let alone = self.top == 1 && self.families * self.slots == 1 && slots.iter().all(|&slot| slot == 0);
         if alone && dimension <= FEW {
             let groups = self.rows() * self.points.own.rows().div_ceil(DIRECT);
             return self.run(gpu, "direct", exact, &params, groups);
@@ -208,6 +219,7 @@ impl GpuEnvelope {
         let [_, step] = self.points.blocks(gpu, anchors, self.outputs);
         let (lists, starts) = self.lists(anchors, step, slots);
         let lists = gpu.constants(&lists)?;
+        let entry = if self.top == 1 { "fold" } else { "fold_top" };
         self.points.for_each(gpu, jets, prepared, |block| {
             let params = Params {
                 point: block.points.start as u32,
@@ -219,7 +231,7 @@ impl GpuEnvelope {
             let terms = [prepared.terms.buffer(), self.points.terms.buffer()];
             let reads: [&Pooled; 6] =
                 [block.slopes.buffer(), block.cross.buffer(), terms[0], terms[1], &self.halves, &lists];
-            self.run(gpu, "fold", reads, &params, self.rows() * block.points.len().div_ceil(FOLDED))
+            self.run(gpu, entry, reads, &params, self.rows() * block.points.len().div_ceil(FOLDED))
         })
     }
 
@@ -255,13 +267,17 @@ impl GpuEnvelope {
         let values = gpu.0.request(self.values.buffer(), self.values.len())?;
         let pieces = if self.wants_pieces { self.pieces.len() } else { 0 };
         let pieces = gpu.0.request(self.pieces.buffer(), pieces)?;
-        let (values, pieces): (Vec<f32>, Vec<u32>) = (gpu.0.receive(values)?, gpu.0.receive(pieces)?);
+        let (mut values, mut pieces): (Vec<f32>, Vec<u32>) = (gpu.0.receive(values)?, gpu.0.receive(pieces)?);
+        if self.top > 1 && self.wants_pieces {
+            sort_lists(&mut values, &mut pieces, [self.top, self.points.own.rows()]);
+        }
         let (lower_piece, upper_piece) = pieces.split_at(half.min(pieces.len()));
         Ok(EnvelopeValues {
             lower: values[..half].to_vec(),
             upper: values[half..].iter().map(|v| -v).collect(),
             lower_piece: lower_piece.to_vec(),
             upper_piece: upper_piece.to_vec(),
+            scored: self.scored,
         })
     }
 }

@@ -7,7 +7,6 @@
 
 mod activation;
 mod arithmetic;
-mod conjugate;
 mod convolution;
 mod device;
 mod distances;
@@ -16,6 +15,7 @@ mod faults;
 mod floor;
 mod layout;
 mod matmul;
+mod max_affine;
 mod multiply;
 mod pairs;
 mod pipelines;
@@ -25,6 +25,7 @@ mod reduction;
 mod secant;
 mod select;
 mod shaders;
+mod slice;
 mod soft_envelope;
 mod softmax;
 
@@ -37,8 +38,8 @@ use crate::{Error, Result};
 
 use super::device::Adapter;
 use super::kernels::{
-    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    SoftSpec, SoftValues, Window,
+    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, MaxAffineSpec,
+    MaxAffineValues, Search, SliceValues, SoftSpec, SoftValues, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -367,13 +368,24 @@ impl SplineEngine for Gpu {
         envelope.finish(self)
     }
 
-    fn conjugate(
+    fn max_affine(
         &self,
-        points: &GpuTensor,
-        values: &GpuTensor,
         slopes: &GpuTensor,
-    ) -> Result<ConjugateValues<f32>> {
-        conjugate::conjugate(self, points, values, slopes)
+        conjugates: &GpuTensor,
+        points: &GpuTensor,
+        spec: &MaxAffineSpec,
+    ) -> Result<MaxAffineValues<f32>> {
+        max_affine::max_affine(self, slopes, conjugates, points, spec)
+    }
+
+    fn slice(
+        &self,
+        planes: &GpuTensor,
+        across: &[f32],
+        up: &[f32],
+        search: Search,
+    ) -> Result<SliceValues<f32>> {
+        slice::slice(self, planes, across, up, search)
     }
 
     fn secant(&self, points: &GpuTensor, values: &GpuTensor, center: &[f64]) -> Result<GpuSecant> {
