@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use fenchel::data::{Dataset, Normalization, ReadOptions};
-//! use fenchel::engine::{Context, Cpu};
+//! use fenchel::engine::{Context, Cpu, Search};
 //! use fenchel::network::onnx::{self, LoadOptions};
 //! use fenchel::spline::{NetworkJets, Spline, evaluate};
 //!
@@ -27,7 +27,7 @@
 //! let spline = Spline::isotropic(3.0, program.outputs())?;
 //! let test = digits.select_range(1400..1797)?;
 //! let mut wrong = 0;
-//! evaluate(&spline, &jets, &test, &Context::default(), |chunk| {
+//! evaluate(&spline, &jets, &test, Search::Pruned, &Context::default(), |chunk| {
 //!     let truth = program.values(test.rows(chunk.range.clone())?.view(), &Context::default())?;
 //!     for (spline, network) in chunk.value.chunks(10).zip(truth.rows()) {
 //!         let largest = |v: &[f32]| (0..10).max_by(|&i, &j| v[i].total_cmp(&v[j]));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::gpu;
 use fenchel::Scalar;
 use fenchel::data::{Dataset, array_names, read_array};
-use fenchel::engine::{Context, Cpu, Engine, SplineEngine};
+use fenchel::engine::{Context, Cpu, Engine, Search, SplineEngine};
 use fenchel::network::Network;
 use fenchel::network::onnx::{LoadOptions, load};
 use fenchel::spline::{Evaluated, NetworkJets, Spline, evaluate};
@@ -83,7 +83,7 @@ fn spline<E: SplineEngine>(engine: &E, network: &Network, x: &Array2<f64>) -> Ve
     let source = NetworkJets::new(&program, every_second(0), (0..program.outputs()).collect()).unwrap();
     let spline = Spline::isotropic(3.0, program.outputs()).unwrap();
     let mut all = vec![];
-    evaluate(&spline, &source, &every_second(1), &Context::default(), |block| {
+    evaluate(&spline, &source, &every_second(1), Search::Pruned, &Context::default(), |block| {
         let wide = |values: Vec<E::Scalar>| values.into_iter().map(Scalar::f64).collect();
         all.push(Evaluated {
             range: block.range,

@@ -6,7 +6,7 @@ mod common;
 use common::{gpu, jets, mlp, random, random_rows};
 use fenchel::data::{Dataset, Normalization, OutputFile};
 use fenchel::engine::gpu::Trial;
-use fenchel::engine::{Activation, Context, Cpu, Curvature, Engine, Gpu, SplineEngine};
+use fenchel::engine::{Activation, Context, Cpu, Curvature, Engine, Gpu, Search, SplineEngine};
 use fenchel::network::Network;
 use fenchel::spline::{
     Certificate, Evaluated, Header, JetSource, Label, NetworkJets, Provenance, Selection, Spline, SplineFile,
@@ -56,7 +56,7 @@ fn gather<E: SplineEngine, J: JetSource<E>>(
         convex_piece: vec![],
         concave_piece: vec![],
     };
-    evaluate(spline, source, &data, context, |block| {
+    evaluate(spline, source, &data, Search::Pruned, context, |block| {
         assert_eq!(block.range.start * K, all.value.len(), "chunks come in order");
         all.value.extend(block.value.iter().map(|v| v.f64()));
         all.lower.extend(block.lower.iter().map(|v| v.f64()));
@@ -257,7 +257,7 @@ fn memory_changes_no_bit<E: SplineEngine>(engine: &E, [anchors, points]: [usize;
         }
         let too_little = Context::default().with_memory(1000);
         let data = Dataset::from_array(points.view()).unwrap();
-        let error = evaluate(&spline, source, &data, &too_little, |_| Ok(())).unwrap_err();
+        let error = evaluate(&spline, source, &data, Search::Pruned, &too_little, |_| Ok(())).unwrap_err();
         assert!(matches!(error, Error::Memory { .. }), "{error}");
     });
 }
@@ -396,11 +396,12 @@ fn a_job_can_be_stopped() {
     let points = Dataset::from_array(random_rows(26, 5000, D).view()).unwrap();
     with_source(&Cpu::<f32>::new(), &network, &random_rows(27, 10, D), |source| {
         let mut chunks = 0;
-        let error = evaluate(&Spline::isotropic(1.0, K).unwrap(), source, &points, &context, |_| {
-            chunks += 1;
-            cancellation.cancel();
-            Ok(())
-        });
+        let error =
+            evaluate(&Spline::isotropic(1.0, K).unwrap(), source, &points, Search::Pruned, &context, |_| {
+                chunks += 1;
+                cancellation.cancel();
+                Ok(())
+            });
         assert!(matches!(error, Err(Error::Cancelled)) && chunks == 1);
     });
     assert_eq!(random(1, 3).len(), 3);

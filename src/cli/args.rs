@@ -260,6 +260,10 @@ pub(super) struct Eval {
     #[command(flatten)]
     pub outputs: Outputs,
 
+    /// Compare every point with every piece, without the bounds that rule pieces out. The results are the same
+    #[arg(long)]
+    pub exhaustive: bool,
+
     /// Where the arrays go
     #[arg(short, long, value_name = "E.npz")]
     pub output: PathBuf,

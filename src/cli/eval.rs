@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::data::{Dataset, Normalization, NpzEntry, NpzWriter, OutputFile};
-use crate::engine::SplineEngine;
+use crate::engine::{Search, SplineEngine};
 use crate::spline::{Evaluated, SplineFile, evaluate};
 use crate::{Result, Scalar};
 
@@ -48,7 +48,10 @@ impl Job for Eval<'_> {
         let mut writer = NpzWriter::create(OutputFile::create(&arguments.output)?, entries)?;
         let start = Instant::now();
         let (mut width, mut sum, mut squares) = (0.0, 0.0, 0.0);
-        evaluate(spline.spline(), &spline.jets(&engine), &points, &session.context, |block| {
+        let search = if arguments.exhaustive { Search::Exhaustive } else { Search::Pruned };
+        let mut skipped = 0.0;
+        evaluate(spline.spline(), &spline.jets(&engine), &points, search, &session.context, |block| {
+            skipped += block.skipped * block.range.len() as f64 / points.len() as f64;
             let Evaluated { value, lower, upper, convex_piece, concave_piece, .. } = block;
             let (value, lower, upper) = (
                 columns(&value, all, &outputs),
@@ -79,6 +82,7 @@ impl Job for Eval<'_> {
             "certificate": half_width,
             "relative_certificate": half_width / deviation,
             "certificate_label": label,
+            "skipped": skipped,
             "seconds": seconds,
             "device": engine.describe(),
         });
@@ -89,12 +93,13 @@ impl Job for Eval<'_> {
                 ""
             };
             format!(
-                "{} points, {pieces} pieces, {} outputs, {seconds:.2} s on {}\n\
+                "{} points, {pieces} pieces, {} outputs, {seconds:.2} s on {}, {:.1} % of the scores skipped\n\
                  mean half-width of the error bars {half_width:.4}, {:.2} standard deviations of the spline ({})\n\
                  {crossed}",
                 points.len(),
                 outputs.len(),
                 engine.describe(),
+                100.0 * skipped,
                 half_width / deviation,
                 label.describe(),
             )

@@ -126,8 +126,8 @@ pub struct EnvelopePlan {
 }
 
 /// Points are taken this many at a time where memory and patience allow: the anchors' share of a chunk's cost
-/// (packing, and reading jets) is below a hundredth from there on.
-const POINTS: usize = 2048;
+/// (packing, reading jets, and bounds on them) is below a hundredth from there on.
+const POINTS: usize = 4096;
 
 /// Jets are made this many at a time where memory allows; more gains nothing, the products inside are large
 /// enough from some hundred rows on.
@@ -137,8 +137,8 @@ const JETS: usize = 1024;
 /// and a job that would take hours should say what it lacks instead.
 const FEW_POINTS: usize = 64;
 
-/// The most operations between two looks at the interrupt flag: half a second at 100 GFLOP/s.
-const PATIENCE: u64 = 50_000_000_000;
+/// The most operations between two looks at the interrupt flag: half a second at 200 GFLOP/s.
+const PATIENCE: u64 = 100_000_000_000;
 
 impl EnvelopeDemand {
     /// Chunks that stay within `budget` bytes.

@@ -23,9 +23,12 @@ pub struct Evaluated<S> {
     pub convex_piece: Vec<u32>,
     /// The anchor that is active in the concave half (the upper envelope).
     pub concave_piece: Vec<u32>,
+    /// The share of scores that were not computed, as a bound says that they cannot matter.
+    pub skipped: f64,
 }
 
-/// Evaluates a spline at all points and hands the results over chunk by chunk, in order.
+/// Evaluates a spline at all points and hands the results over chunk by chunk, in order. However the pieces are looked
+/// for, the results are the same, to the bit.
 ///
 /// # Errors
 /// As [`envelopes`].
@@ -33,6 +36,7 @@ pub fn evaluate<E: SplineEngine, J: JetSource<E> + ?Sized>(
     spline: &Spline,
     source: &J,
     points: &Dataset,
+    search: Search,
     context: &Context,
     mut visit: impl FnMut(Evaluated<E::Scalar>) -> Result<()>,
 ) -> Result<()> {
@@ -52,14 +56,7 @@ pub fn evaluate<E: SplineEngine, J: JetSource<E> + ?Sized>(
     }
     let certified = curvatures.len() - 1;
     let variants = curvatures.len();
-    let spec = EnvelopeSpec {
-        curvatures,
-        families: families.len(),
-        slots: 1,
-        top: 1,
-        pieces: true,
-        search: Search::Pruned,
-    };
+    let spec = EnvelopeSpec { curvatures, families: families.len(), slots: 1, top: 1, pieces: true, search };
     let slots: Vec<u32> = families
         .iter()
         .flat_map(|family| {
@@ -71,7 +68,7 @@ pub fn evaluate<E: SplineEngine, J: JetSource<E> + ?Sized>(
     let demand = Demand { bytes_per_point: (outputs * entry) as u64, bytes: 0 };
     envelopes(source, points, &spec, &slots, demand, context, |block| {
         let count = block.range.len();
-        let EnvelopeValues { lower: low, upper: high, lower_piece, upper_piece, .. } = block.envelopes;
+        let EnvelopeValues { lower: low, upper: high, lower_piece, upper_piece, scored } = block.envelopes;
         // [families, C, K, N] to [N, K]
         let entries = || (0..count).flat_map(move |n| (0..outputs).map(move |k| (n, k)));
         let at = |family: usize, variant: usize, (n, k): (usize, usize)| {
@@ -81,7 +78,9 @@ pub fn evaluate<E: SplineEngine, J: JetSource<E> + ?Sized>(
             let (l, u) = (low[at(lower, 0, e)].f64(), high[at(upper, 0, e)].f64());
             <E::Scalar as Scalar>::of(spline.value(e.1, l, u))
         };
+        let every = count as f64 * source.anchors() as f64 * outputs as f64;
         visit(Evaluated {
+            skipped: if every > 0.0 { (1.0 - scored as f64 / every).max(0.0) } else { 0.0 },
             range: block.range,
             value: entries().map(value).collect(),
             lower: entries().map(|e| low[at(all, certified, e)]).collect(),

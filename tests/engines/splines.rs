@@ -1,7 +1,7 @@
 //! Cases of the kernels that splines spend their time in.
 
 use fenchel::engine::{
-    Curvature, Engine, EnvelopeSpec, Jets, Search, SoftHalves, SoftSpec, SoftValues, SplineEngine,
+    Cpu, Curvature, Engine, EnvelopeSpec, Jets, Search, SoftHalves, SoftSpec, SoftValues, SplineEngine,
 };
 use fenchel::tolerance::{APPROXIMATE, CLOSE};
 use fenchel::{Result, Scalar};
@@ -213,4 +213,59 @@ pub(super) fn check_all<E: SplineEngine>(engine: &E, mut check: impl FnMut(Strin
             difference(&case, engine),
         );
     }
+}
+
+/// Points, anchors and slopes near a few directions, as images are: most scores are skipped, and no bit changes.
+#[test]
+fn high_dimension_skips_scores_and_changes_nothing() {
+    fn check<S: Scalar>(kinds: &[f64]) {
+        let (n, m, d, k, latent) = (1003, 1300, 120, 3, 6);
+        let directions: Vec<f64> = values(1, latent * d);
+        let near = |seed: u64, count: usize, noise: f64| -> Vec<S> {
+            let (weights, rest): (Vec<f64>, Vec<f64>) =
+                (values(seed, count * latent), values(seed + 1, count * d));
+            let at = |i: usize, j: usize| {
+                let inside: f64 = (0..latent).map(|l| weights[i * latent + l] * directions[l * d + j]).sum();
+                S::of(f64::from((inside + noise * rest[i * d + j]) as f32))
+            };
+            (0..count * d).map(|i| at(i / d, i % d)).collect()
+        };
+        let engine = Cpu::<S>::new();
+        let upload = |values: &[S], shape: &[usize]| engine.upload(values, shape).unwrap();
+        let points = upload(&near(2, n, 0.05), &[n, d]);
+        let (anchors, slopes, heights) = (near(4, m, 0.05), near(6, m * k, 0.05), values::<S>(8, m * k));
+        for &curvature in kinds {
+            let run = |search: Search| {
+                let mut spec = EnvelopeSpec::single(vec![Curvature { a: curvature, b: 2.0 * curvature }; k]);
+                spec.search = search;
+                let mut envelope = engine.envelope(&points, k, &vec![0.25; d], &spec).unwrap();
+                for range in [0..600, 600..m] {
+                    let jets = Jets {
+                        points: upload(&anchors[range.start * d..range.end * d], &[range.len(), d]),
+                        values: upload(&heights[range.start * k..range.end * k], &[range.len(), k]),
+                        jacobians: upload(
+                            &slopes[range.start * k * d..range.end * k * d],
+                            &[range.len(), k, d],
+                        ),
+                    };
+                    engine.envelope_add(&mut envelope, &jets, range.start, &vec![0; range.len()]).unwrap();
+                }
+                engine.envelope_finish(envelope).unwrap()
+            };
+            let (found, all) = (run(Search::Pruned), run(Search::Exhaustive));
+            assert!(found.lower == all.lower && found.upper == all.upper, "curvature {curvature}");
+            assert!(found.lower_piece == all.lower_piece && found.upper_piece == all.upper_piece);
+            assert_eq!(all.scored, (n * m * k) as u64);
+            if curvature >= 1.0 {
+                assert!(
+                    found.scored < all.scored / 2,
+                    "{} of {}, curvature {curvature}",
+                    found.scored,
+                    all.scored
+                );
+            }
+        }
+    }
+    check::<f32>(&[0.0, 0.01, 1.0, 30.0]);
+    check::<f64>(&[3.0]);
 }

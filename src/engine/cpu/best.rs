@@ -20,8 +20,10 @@ pub(super) struct Scores<'a, T> {
     pub squared: &'a [T],
     /// `[anchors]`
     pub offsets: &'a [T],
-    /// The first anchor's number.
+    /// What is added to the anchors' numbers.
     pub first: u32,
+    /// The anchors' numbers, ascending; empty if they count from 0.
+    pub numbers: &'a [u32],
 }
 
 impl<'a, S: Scalar> Scores<'a, S> {
@@ -40,6 +42,7 @@ impl<'a, S: Scalar> Scores<'a, S> {
                         squared: cast_slice(self.squared),
                         offsets: cast_slice(self.offsets),
                         first: self.first,
+                        numbers: self.numbers,
                     },
                     values: cast_slice_mut(values),
                     pieces: cast_slice_mut(pieces),
@@ -83,9 +86,8 @@ impl<T: Element> Scores<'_, T> {
         let (slopes, _) = T::vectors::<V>(self.slopes).as_chunks::<VECTORS>();
         let (squared, _) = T::vectors::<V>(self.squared).as_chunks::<VECTORS>();
         let (sign, bend) = (T::splat(simd, self.sign), T::splat(simd, -self.bend));
-        for (((slopes, squared), &offset), number) in
-            slopes.iter().zip(squared).zip(self.offsets).zip(self.first..)
-        {
+        for (i, ((slopes, squared), &offset)) in slopes.iter().zip(squared).zip(self.offsets).enumerate() {
+            let number = self.first + self.numbers.get(i).copied().unwrap_or(i as u32);
             let offset = T::splat(simd, self.sign * offset);
             let score = |v: usize| {
                 T::multiply_add(simd, sign, slopes[v], T::multiply_add(simd, bend, squared[v], offset))

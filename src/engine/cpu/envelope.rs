@@ -15,9 +15,15 @@ use super::best::{Scores, insert, number, of_number, take_row};
 use super::max_affine::blocks::FEW;
 use super::max_affine::few::{Family, best_pieces};
 use super::pairs::{PairTile, PointTiles, PreparedJets};
+use super::select::select;
 use super::tile::{Aligned, Element, VECTORS};
 use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
+
+mod basis;
+mod skip;
+
+use skip::Skip;
 
 /// Envelopes of a batch of points over the anchors seen so far.
 pub struct CpuEnvelope<S> {
@@ -25,6 +31,8 @@ pub struct CpuEnvelope<S> {
     layout: Layout,
     /// For each tile of points its lower and its upper half.
     tiles: Vec<[Half<S>; 2]>,
+    /// What rules anchors out, in high dimension; then the points lie in its order.
+    skip: Option<Skip<S>>,
     search: Search,
     /// Pairs of point and anchor whose scores were computed, of each output.
     scored: u64,
@@ -68,7 +76,18 @@ impl Layout {
 
 impl<S: Scalar> CpuEnvelope<S> {
     pub(super) fn new(points: &CpuTensor<S>, outputs: usize, center: &[f64], spec: &EnvelopeSpec) -> Self {
-        let points = PointTiles::new(points, center);
+        let dimension = center.len();
+        let skips = spec.search == Search::Pruned
+            && (spec.families * spec.slots, spec.top) == (1, 1)
+            && dimension >= skip::LEAST_DIMENSION
+            && points.rows() >= skip::LEAST_POINTS;
+        let mut points = PointTiles::new(points, center);
+        let mut skip = None;
+        if skips {
+            let new = Skip::new(&points.centered(), dimension, points.width());
+            points = PointTiles::new(&select(points.tensor(), 0, &new.order), center);
+            skip = Some(new);
+        }
         let halves = |c: &Vec<_>| c.iter().map(half_curvatures).collect();
         let layout = Layout {
             outputs,
@@ -83,11 +102,11 @@ impl<S: Scalar> CpuEnvelope<S> {
             pieces: vec![of_number(u32::MAX); if spec.pieces { size } else { 0 }],
         };
         let tiles = points.tiles().map(|_| [half(), half()]).collect();
-        Self { points, layout, tiles, search: spec.search, scored: 0 }
+        Self { points, layout, tiles, skip, search: spec.search, scored: 0 }
     }
 
     pub(super) fn add(&mut self, jets: &Jets<CpuBuffer<S>>, first: usize, slots: &[u32]) {
-        let Self { points, layout, tiles, .. } = self;
+        let Self { points, layout, tiles, skip, .. } = self;
         let prepared = points.prepare(jets);
         let anchors = jets.points.rows();
         let alone = layout.families * layout.slots == 1 && slots.iter().all(|&slot| slot == 0);
@@ -95,11 +114,20 @@ impl<S: Scalar> CpuEnvelope<S> {
             self.scored += add_planes(points, layout, tiles, &prepared, first, self.search);
             return;
         }
-        self.scored += (points.points() * anchors * layout.outputs) as u64;
+        let all = (points.points() * anchors * layout.outputs) as u64;
         let slots = (!alone).then_some(slots);
-        points.for_each(&prepared, tiles, |halves, pairs| {
-            Fold { layout, halves, pairs: &pairs, first, slots, scalar: PhantomData::<S> }.run(points.arch());
-        });
+        match skip {
+            Some(skip) if alone && anchors >= skip::LEAST_ANCHORS => {
+                self.scored += skip.add(points, layout, tiles, &prepared, first).min(all);
+            }
+            _ => {
+                points.for_each(&prepared, tiles, |halves, pairs| {
+                    let scalar = PhantomData::<S>;
+                    Fold { layout, halves, pairs: &pairs, first, slots, scalar }.run(points.arch());
+                });
+                self.scored += all;
+            }
+        }
         tiles.par_iter_mut().zip(points.tiles().collect::<Vec<_>>()).for_each(|(halves, tile)| {
             wide(
                 points.arch(),
@@ -114,19 +142,20 @@ impl<S: Scalar> CpuEnvelope<S> {
     }
 
     pub(super) fn finish(self) -> EnvelopeValues<S> {
-        let Self { points, layout, tiles, scored, .. } = self;
+        let Self { points, layout, tiles, skip, scored, .. } = self;
         let (count, width) = (points.points(), points.width());
         fn gather<S: Scalar, T: Copy + Send + Sync + Default>(
             (rows, count, width): (usize, usize, usize),
+            order: Option<&[u32]>,
             tiles: &[[Half<S>; 2]],
             values: impl Fn(&[Half<S>; 2]) -> &[S] + Sync,
             convert: impl Fn(S) -> T + Sync,
         ) -> Vec<T> {
             let mut all = vec![T::default(); rows * count];
             all.par_chunks_mut(count.max(1)).enumerate().for_each(|(row, all)| {
-                for (to, tile) in all.chunks_mut(width).zip(tiles) {
-                    let from = &values(tile)[row * width..][..to.len()];
-                    to.iter_mut().zip(from).for_each(|(to, &value)| *to = convert(value));
+                let values = tiles.iter().flat_map(|tile| &values(tile)[row * width..][..width]);
+                for (n, &value) in values.take(count).enumerate() {
+                    all[order.map_or(n, |order| order[n] as usize)] = convert(value);
                 }
             });
             all
@@ -134,11 +163,12 @@ impl<S: Scalar> CpuEnvelope<S> {
         let size = (layout.rows() * layout.top, count, width);
         let wants_pieces = tiles.iter().any(|[lower, _]| !lower.pieces.is_empty());
         let pieces = if wants_pieces { size } else { (0, count, width) };
+        let order = skip.as_ref().map(|skip| &skip.order[..]);
         EnvelopeValues {
-            lower: gather(size, &tiles, |[lower, _]| &lower.values, |value| value),
-            upper: gather(size, &tiles, |[_, upper]| &upper.values, |value: S| -value),
-            lower_piece: gather(pieces, &tiles, |[lower, _]| &lower.pieces, number),
-            upper_piece: gather(pieces, &tiles, |[_, upper]| &upper.pieces, number),
+            lower: gather(size, order, &tiles, |[lower, _]| &lower.values, |value| value),
+            upper: gather(size, order, &tiles, |[_, upper]| &upper.values, |value: S| -value),
+            lower_piece: gather(pieces, order, &tiles, |[lower, _]| &lower.pieces, number),
+            upper_piece: gather(pieces, order, &tiles, |[_, upper]| &upper.pieces, number),
             scored,
         }
     }
@@ -202,6 +232,7 @@ impl<S: Scalar, T: Element> WithSimd for Fold<'_, S, T> {
                         squared: cast_slice(pairs.squared),
                         offsets: cast_slice(&pairs.offsets_of(output)[pairs.anchors.clone()]),
                         first: (first + pairs.anchors.start) as u32,
+                        numbers: &[],
                     };
                     let row = layout.row(0, variant, 0, output) * size;
                     if slots.is_none() {

@@ -114,6 +114,7 @@ fn of_many<S: Scalar>(pieces: &Pieces<'_, S>, points: &CpuTensor<S>, spec: &MaxA
             slopes: products,
             squared: products,
             first: range.start as u32,
+            numbers: &[],
             offsets: &offsets[range],
         };
         scores.take(tiles.arch(), values, best);

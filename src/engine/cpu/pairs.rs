@@ -130,6 +130,11 @@ impl<S: Scalar> PointTiles<S> {
         self.points.rows()
     }
 
+    /// The points as they came, `[N, D]`.
+    pub(super) fn tensor(&self) -> &CpuTensor<S> {
+        &self.points
+    }
+
     /// A point as it came, not centred.
     pub(super) fn point(&self, n: usize) -> &[S] {
         self.points.row_range(n..n + 1)
@@ -144,6 +149,11 @@ impl<S: Scalar> PointTiles<S> {
     /// Points of a tile, padding included.
     pub(super) fn width(&self) -> usize {
         self.shape.width
+    }
+
+    /// The tiles' size.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The instructions that tiles are computed with.
@@ -220,19 +230,7 @@ impl<S: Scalar> PointTiles<S> {
                     );
                 } else {
                     self.product(tile, count, left.next().unwrap_or_default(), squared);
-                    let (two, zero) = (S::of(2.0), S::zero());
-                    wide(
-                        self.shape.arch,
-                        #[inline(always)]
-                        || {
-                            for (row, &norm) in squared.chunks_exact_mut(width).zip(norms) {
-                                for (s, &own) in row.iter_mut().zip(own_norms) {
-                                    let square = own + norm - two * *s;
-                                    *s = if square > zero { square } else { zero };
-                                }
-                            }
-                        },
-                    );
+                    self.square(tile, norms, squared);
                 }
                 for (slopes, left) in slopes.chunks_exact_mut(count * width).zip(left) {
                     self.product(tile, count, left, slopes);
@@ -285,7 +283,7 @@ impl<S: Scalar> PointTiles<S> {
     {
         let dimension = self.center.len();
         let rows = self.shape.rows;
-        let length = |rows| pieces(dimension, 1).map(|piece| left_len(rows, piece.len())).sum::<usize>();
+        let length = |rows| self.left_len(rows);
         let group = (LAID_OUT / (length(1) * sources.len()).max(1)).next_multiple_of(rows).max(rows);
         let per_task = states.len().div_ceil(rayon::current_num_threads()).clamp(1, TILES);
         states.par_chunks_mut(per_task).enumerate().for_each_init(
@@ -321,6 +319,51 @@ impl<S: Scalar> PointTiles<S> {
         );
     }
 
+    /// Makes squared distances of the products of a tile's points with anchors of these squared norms.
+    pub(super) fn square(&self, tile: usize, norms: &[S], products: &mut [S]) {
+        let width = self.width();
+        let own_norms = &self.norms[tile * width..][..width];
+        let (two, zero) = (S::of(2.0), S::zero());
+        wide(
+            self.shape.arch,
+            #[inline(always)]
+            || {
+                for (row, &norm) in products.chunks_exact_mut(width).zip(norms) {
+                    for (s, &own) in row.iter_mut().zip(own_norms) {
+                        let square = own + norm - two * *s;
+                        *s = if square > zero { square } else { zero };
+                    }
+                }
+            },
+        );
+    }
+
+    /// Elements of so many rows, laid out.
+    pub(super) fn left_len(&self, rows: usize) -> usize {
+        pieces(self.center.len(), 1).map(|piece| left_len(rows, piece.len())).sum()
+    }
+
+    /// `out [rows, width]`: the products of a few rows with the points of a tile, laid out in scratch memory.
+    pub(super) fn rows_product<'a>(
+        &self,
+        tile: usize,
+        rows: usize,
+        row: impl Fn(usize) -> &'a [S],
+        left: &mut [S],
+        out: &mut [S],
+    ) where
+        S: 'a,
+    {
+        let mut rest = &mut left[..];
+        for piece in pieces(self.center.len(), 1) {
+            let to = rest.split_off_mut(..left_len(rows, piece.len())).unwrap_or_default();
+            for r in 0..rows {
+                lay_out(&row(r)[piece.clone()], r, rows, to);
+            }
+        }
+        self.product(tile, rows, left, out);
+    }
+
     /// `out [rows, width]`: the products of rows laid out with the points of a tile.
     fn product(&self, tile: usize, rows: usize, mut left: &[S], out: &mut [S]) {
         let (dimension, width) = (self.center.len(), self.width());
@@ -337,6 +380,16 @@ impl<S: Scalar> PointTiles<S> {
 impl<S: Scalar> PreparedJets<'_, S> {
     pub(super) fn anchors(&self) -> usize {
         self.norms.len()
+    }
+
+    /// The squared norm of anchor `i`, centred.
+    pub(super) fn norm(&self, i: usize) -> S {
+        self.norms[i]
+    }
+
+    /// `v_i - J_i x_i` of one output, for all anchors.
+    pub(super) fn offsets_of(&self, output: usize) -> &[S] {
+        &self.offsets[output * self.anchors()..][..self.anchors()]
     }
 
     pub(super) fn dimension(&self) -> usize {
