@@ -4,10 +4,12 @@
 mod common;
 
 use common::{gpu, jets, mlp, random, random_rows};
-use fenchel::data::{Dataset, Normalization, OutputFile};
+use fenchel::data::{Dataset, Normalization, OutputFile, ReadOptions};
 use fenchel::engine::gpu::Trial;
 use fenchel::engine::{Activation, Context, Cpu, Curvature, Engine, Gpu, Search, SplineEngine};
 use fenchel::network::Network;
+use fenchel::network::onnx::{LoadOptions, load};
+use fenchel::spline::slice::{Slice, SliceImage, image, planes};
 use fenchel::spline::{
     Certificate, Evaluated, Header, JetSource, Label, NetworkJets, Provenance, Selection, Spline, SplineFile,
     evaluate, save, secant,
@@ -309,6 +311,177 @@ fn halves_may_have_pieces_of_their_own() {
         gather(&complete, s, &points, &Context::default())
     });
     assert_eq!((all.lower, all.upper), (whole.lower, whole.upper));
+}
+
+/// A network of the assets on digits, with rows to take anchors from.
+fn digits() -> (Network, Dataset) {
+    let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let network = load(&assets.join("digits_relu.onnx"), &LoadOptions::default()).unwrap().network;
+    (network, Dataset::open(&assets.join("digits.npz"), &ReadOptions::default()).unwrap())
+}
+
+/// The slice through three rows of data.
+fn through(data: &Dataset, rows: [usize; 3]) -> Slice {
+    let points = data.gather::<f64>(&rows).unwrap();
+    Slice::through([0, 1, 2].map(|i| points.row(i).to_slice().unwrap())).unwrap()
+}
+
+const SIZE: [usize; 2] = [38, 53];
+
+/// The picture of output 1 of those chosen.
+fn picture<E: SplineEngine>(
+    engine: &E,
+    network: &Network,
+    anchors: &Dataset,
+    slice: &Slice,
+    curvature: Curvature,
+) -> SliceImage<f64> {
+    let program = network.compile(engine).unwrap();
+    let source = NetworkJets::new(&program, anchors.clone(), vec![2, 7, 5]).unwrap();
+    let context = Context::default();
+    let both = planes(&source, slice, 1, curvature, &context).unwrap();
+    let little = context.clone().with_memory(600_000);
+    assert!(planes(&source, slice, 1, curvature, &little).unwrap() == both, "memory changes the planes");
+    let too_little = planes(&source, slice, 1, curvature, &context.clone().with_memory(1000)).unwrap_err();
+    assert!(matches!(too_little, Error::Memory { .. }), "{too_little}");
+    let image = image(engine, &both, slice, curvature, SIZE, &context).unwrap();
+    let wide = |values: Vec<E::Scalar>| values.into_iter().map(Scalar::f64).collect();
+    SliceImage {
+        value: wide(image.value),
+        lower: wide(image.lower),
+        upper: wide(image.upper),
+        convex_piece: image.convex_piece,
+        concave_piece: image.concave_piece,
+        scored: image.scored,
+    }
+}
+
+/// The three ways to the same numbers: planes on a slice in f64 and in f32, and the spline at the pixels as points.
+#[test]
+fn a_picture_equals_the_spline_at_its_pixels() {
+    let (network, data) = digits();
+    let (anchors, slice) = (data.select_range(0..400).unwrap(), through(&data, [401, 17, 405]));
+    let [height, width] = SIZE;
+    let points: Vec<f64> = (0..height * width)
+        .flat_map(|pixel| {
+            let s = (2 * (pixel % width) + 1) as f64 / width as f64 - 1.0;
+            let t = 1.0 - (2 * (pixel / width) + 1) as f64 / height as f64;
+            slice.point(s, t)
+        })
+        .collect();
+    let points = Array2::from_shape_vec((height * width, 64), points).unwrap();
+    let points = Dataset::from_array(points.view()).unwrap();
+    let program = network.compile(&Cpu::<f64>::new()).unwrap();
+    let source = NetworkJets::new(&program, anchors.clone(), vec![2, 7, 5]).unwrap();
+    for curvature in [Curvature { a: 1.5, b: 0.7 }, Curvature { a: 0.0, b: 0.0 }] {
+        let mut spline = Spline::isotropic(0.0, 3).unwrap();
+        spline.curvature[1] = curvature;
+        spline.certificate.curvature[1] = curvature;
+        let (mut numbers, mut pieces) = ([(); 3].map(|()| vec![]), [(); 2].map(|()| vec![]));
+        evaluate(&spline, &source, &points, &Context::default(), |block| {
+            for (all, part) in numbers.iter_mut().zip([block.value, block.lower, block.upper]) {
+                all.extend(part.into_iter().skip(1).step_by(3));
+            }
+            for (all, part) in pieces.iter_mut().zip([block.convex_piece, block.concave_piece]) {
+                all.extend(part.into_iter().skip(1).step_by(3));
+            }
+            Ok(())
+        })
+        .unwrap();
+        let worst = |picture: &SliceImage<f64>| {
+            let found = [&picture.value, &picture.lower, &picture.upper];
+            let differences = found.into_iter().zip(&numbers).map(|(found, expected)| {
+                relative_difference(found.iter().copied(), expected.iter().copied())
+            });
+            differences.fold(0.0, f64::max)
+        };
+        let double = picture(&Cpu::<f64>::new(), &network, &anchors, &slice, curvature);
+        assert!(worst(&double) < EXACT, "{curvature:?}: {:e}", worst(&double));
+        assert!(double.convex_piece == pieces[0] && double.concave_piece == pieces[1], "{curvature:?}");
+        assert!(double.scored > 0 && double.scored <= 2 * (height * width * 400) as u64);
+        if curvature.a > 0.0 {
+            for half in &pieces {
+                let active: std::collections::BTreeSet<u32> = half.iter().copied().collect();
+                assert!(active.len() > 5, "{} pieces are too few for a test", active.len());
+            }
+        }
+        let single = picture(&Cpu::<f32>::new(), &network, &anchors, &slice, curvature);
+        assert!(worst(&single) < APPROXIMATE, "{curvature:?} in f32: {:e}", worst(&single));
+        if let Some(gpu) = gpu() {
+            let single = picture(&gpu, &network, &anchors, &slice, curvature);
+            assert!(worst(&single) < APPROXIMATE, "{curvature:?} on the GPU: {:e}", worst(&single));
+        }
+        // The comparison must notice a slice that is a little elsewhere.
+        let mut moved = slice.clone();
+        moved.v[30] += 0.05;
+        let other = picture(&Cpu::<f64>::new(), &network, &anchors, &moved, curvature);
+        assert!(worst(&other) > APPROXIMATE, "{curvature:?}: another slice goes unnoticed");
+    }
+}
+
+#[test]
+fn slices_hold_their_points_without_shear() {
+    for seed in [30, 31, 32] {
+        let points = random_rows(seed, 3, 11);
+        let [first, second, third] = [0, 1, 2].map(|i| points.row(i).to_slice().unwrap());
+        let slice = Slice::through([first, second, third]).unwrap();
+        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+        let [uu, uv, vv] = [dot(&slice.u, &slice.u), dot(&slice.u, &slice.v), dot(&slice.v, &slice.v)];
+        assert!(uv.abs() < EXACT * uu && (vv - uu).abs() < EXACT * uu);
+        let coordinates = [first, second, third].map(|point| {
+            let step: Vec<f64> = point.iter().zip(&slice.origin).map(|(x, o)| x - o).collect();
+            let [s, t] = [dot(&step, &slice.u) / uu, dot(&step, &slice.v) / vv];
+            assert!(relative_difference(slice.point(s, t), point.iter().copied()) < EXACT);
+            [s, t]
+        });
+        let [[s0, t0], [s1, t1], [_, t2]] = coordinates;
+        assert!(s1 > s0 && (t1 - t0).abs() < EXACT && t2 > t0, "{coordinates:?}");
+        let farthest = coordinates.as_flattened().iter().fold(0.0, |m: f64, c| m.max(c.abs()));
+        assert!((farthest - 0.8).abs() < EXACT, "{coordinates:?}");
+    }
+}
+
+#[test]
+fn points_that_span_no_slice_are_refused() {
+    let refusal = |points: [&[f64]; 3]| Slice::through(points).unwrap_err().to_string();
+    let (x, y, z) = ([1.0, 2.0, 0.3], [0.1, -0.7, 3.0], [0.55, 0.65, 1.65]);
+    for (points, named) in [
+        ([&x, &x, &y], "points 0 and 1 coincide"),
+        ([&x, &y, &x], "points 0 and 2 coincide"),
+        ([&y, &x, &x], "points 1 and 2 coincide"),
+        ([&x, &y, &z], "points 0, 1 and 2 lie on one line"),
+        ([&z, &x, &y], "points 0, 1 and 2 lie on one line"),
+    ] {
+        let text = refusal(points.map(|point| &point[..]));
+        assert!(text.contains(named), "{text}");
+    }
+    assert!(refusal([&[1.0], &[2.0], &[4.0]]).contains("lie on one line"));
+    assert!(refusal([&x, &y, &z[..2]]).contains("[3, 2] elements"));
+    let error = Slice::through([&x, &[f64::NAN, 0.0, 0.0], &y]).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { row: 1, .. }), "{error}");
+}
+
+#[test]
+fn pictures_that_cannot_be_are_refused() {
+    let (network, data) = digits();
+    let (engine, context) = (Cpu::<f32>::new(), Context::default());
+    let program = network.compile(&engine).unwrap();
+    let source = NetworkJets::new(&program, data.select_range(0..20).unwrap(), vec![3]).unwrap();
+    let (slice, curvature) = (through(&data, [0, 1, 2]), Curvature::isotropic(1.0));
+    let both = planes(&source, &slice, 0, curvature, &context).unwrap();
+    let refusal =
+        |slice: &Slice, output, c| planes(&source, slice, output, c, &context).unwrap_err().to_string();
+    assert!(refusal(&slice, 1, curvature).contains("there is no output 1"));
+    assert!(refusal(&slice, 0, Curvature { a: 1.0, b: -2.0 }).contains("not -2"));
+    let flat = Slice { u: vec![1.0], ..slice.clone() };
+    assert!(refusal(&flat, 0, curvature).contains("[64, 1, 64] elements does not fit anchors of 64"));
+    let far = Slice { origin: vec![1e30; 64], ..slice.clone() };
+    assert!(refusal(&far, 0, curvature).contains("row 0 holds a NaN or an infinity"));
+    let too_large = image(&engine, &both, &slice, curvature, [1 << 20, 1 << 20], &context).unwrap_err();
+    assert!(matches!(too_large, Error::Memory { .. }), "{too_large}");
+    assert!(image(&engine, &[vec![], vec![]], &slice, curvature, SIZE, &context).is_err());
+    let empty = image(&engine, &both, &slice, curvature, [0, 5], &context).unwrap();
+    assert!(empty.value.is_empty() && empty.convex_piece.is_empty() && empty.scored == 0);
 }
 
 fn saved(folder: &std::path::Path) -> (std::path::PathBuf, Evaluated<f64>, Array2<f64>) {

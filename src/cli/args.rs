@@ -168,6 +168,11 @@ pub(super) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub repeats: usize,
 
+    /// With a network: time a picture too, of the lower half of the first output's spline (curvature 3, all samples
+    /// as anchors) on the slice through the first three samples
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = size)]
+    pub slice: Option<Size>,
+
     /// Without a network: how long one measurement may take; larger jobs are halved until they fit
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     pub seconds: f64,
@@ -335,6 +340,13 @@ pub(super) enum Pieces {
     Some(usize),
 }
 
+/// Pixels of a picture; both above 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub width: usize,
+    pub height: usize,
+}
+
 /// Numbers in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct List(pub Vec<Range<usize>>);
@@ -391,6 +403,16 @@ fn pieces(text: &str) -> Result<Pieces, String> {
     }
 }
 
+fn size(text: &str) -> Result<Size, String> {
+    let numbers = text.split_once('x').map(|(width, height)| (width.parse::<u16>(), height.parse::<u16>()));
+    match numbers {
+        Some((Ok(width), Ok(height))) if width > 0 && height > 0 => {
+            Ok(Size { width: width.into(), height: height.into() })
+        }
+        _ => Err("expected WIDTHxHEIGHT, from 1x1 to 65535x65535, such as 4096x4096".to_owned()),
+    }
+}
+
 fn curvature(text: &str) -> Result<CurvatureChoice, String> {
     match text.parse::<f64>() {
         _ if text == "secant" => Ok(CurvatureChoice::Secant),
@@ -425,6 +447,14 @@ mod tests {
         assert_eq!(list("0,3..5"), Ok(List(vec![0..1, 3..5])));
         for text in ["", "5..3", "3..3", "..5", "3..", "a..b", "-1..2"] {
             assert!(range(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_pictures_are_two_numbers() {
+        assert_eq!(size("640x48"), Ok(Size { width: 640, height: 48 }));
+        for text in ["", "640", "640x", "x48", "0x48", "640x0", "-1x48", "6.5x4", "65536x1", "1x2x3"] {
+            assert!(size(text).is_err(), "{text}");
         }
     }
 

@@ -4,12 +4,16 @@ use std::time::Instant;
 
 use ndarray::Array2;
 use rand::RngExt;
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::engine::SplineEngine;
+use crate::data::Dataset;
+use crate::engine::plan::Chunks;
+use crate::engine::{Curvature, Search, SplineEngine};
 use crate::network::{Network, Program};
-use crate::spline::check_rows;
-use crate::{Result, Scalar};
+use crate::spline::slice::{Slice, pixels, planes};
+use crate::spline::{NetworkJets, check_rows};
+use crate::{Error, Result, Scalar};
 
 use super::args;
 use super::session::{Job, Session};
@@ -33,7 +37,31 @@ struct Document {
     dimension: usize,
     forward: Timing,
     jets: Timing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slice: Option<Picture>,
 }
+
+/// A picture of the lower half of one output's spline, on the slice through the first three samples.
+#[derive(Serialize)]
+struct Picture {
+    width: usize,
+    height: usize,
+    planes: usize,
+    curvature: f64,
+    /// Wall time of each repetition, from planes on the device to values and pieces on the host.
+    seconds: Vec<f64>,
+    least: f64,
+    median: f64,
+    /// Pairs of pixel and plane.
+    pairs: u64,
+    /// The share of them that were not compared.
+    skipped: f64,
+    /// Planes that are the largest at a pixel at least.
+    active: usize,
+}
+
+/// The curvature of a picture's spline.
+const CURVATURE: f64 = 3.0;
 
 pub(super) fn bench(session: &Session, arguments: &args::Bench, model: &args::Model) -> Result<()> {
     let loaded = model.load()?;
@@ -52,7 +80,7 @@ impl Passes<'_> {
     fn rows<S: Scalar>(&self, dimension: usize) -> Result<Array2<S>> {
         let samples = self.arguments.samples;
         if let Some(path) = &self.arguments.data {
-            let data = crate::data::Dataset::open(path, &self.arguments.reading.options())?;
+            let data = Dataset::open(path, &self.arguments.reading.options())?;
             check_rows(&data, dimension)?;
             return data.rows(0..samples.min(data.len()));
         }
@@ -85,12 +113,67 @@ impl Passes<'_> {
                 seconds.push(start.elapsed().as_secs_f64());
             }
         }
-        let mut sorted = seconds.clone();
-        sorted.sort_by(f64::total_cmp);
-        let median = sorted[sorted.len() / 2];
+        let [_, median] = least_and_median(&seconds);
         let flops = rows.nrows() as f64 * program.flops_per_sample(jets_of.map(<[usize]>::len)) as f64;
         Ok(Timing { seconds, median, gflops: flops / median / 1e9 })
     }
+
+    /// Times the picture alone, once for each repetition, after one that does not count.
+    fn picture<E: SplineEngine>(
+        &self,
+        program: &Program<E>,
+        rows: &Array2<E::Scalar>,
+        output: usize,
+        args::Size { width, height }: args::Size,
+    ) -> Result<Picture> {
+        if rows.nrows() < 3 {
+            let there = rows.nrows();
+            return Err(Error::Argument(format!("--slice goes through three samples, there are {there}")));
+        }
+        let (engine, context) = (program.engine(), &self.session.context);
+        let pairs = (width * height * rows.nrows()) as u64;
+        // Values, pieces, and the pieces again to see which are active.
+        let bytes = (width * height * (size_of::<E::Scalar>() + 2 * size_of::<u32>())) as u64;
+        Chunks::within("the picture of --slice", 1, bytes, engine.spline_scratch(), context.memory(), 1)?;
+        let [first, second, third] =
+            [0, 1, 2].map(|i| rows.row(i).iter().map(|x| x.f64()).collect::<Vec<f64>>());
+        let slice = Slice::through([&first, &second, &third])?;
+        let source = NetworkJets::new(program, Dataset::from_array(rows.view())?, vec![output])?;
+        let [lower, _] = planes(&source, &slice, 0, Curvature::isotropic(CURVATURE), context)?;
+        let lower = engine.upload(&lower, &[rows.nrows(), 3])?;
+        let [across, up] = pixels([height, width]);
+        let image = engine.slice(&lower, &across, &up, Search::Pruned)?;
+        let (scored, mut active) = (image.scored, image.pieces);
+        active.par_sort_unstable();
+        active.dedup();
+        let mut seconds = vec![];
+        for _ in 0..self.arguments.repeats {
+            context.check()?;
+            let start = Instant::now();
+            engine.slice(&lower, &across, &up, Search::Pruned)?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        let [least, median] = least_and_median(&seconds);
+        Ok(Picture {
+            width,
+            height,
+            planes: rows.nrows(),
+            curvature: CURVATURE,
+            seconds,
+            least,
+            median,
+            pairs,
+            skipped: 1.0 - scored as f64 / pairs as f64,
+            active: active.len(),
+        })
+    }
+}
+
+/// Of at least one repetition.
+fn least_and_median(seconds: &[f64]) -> [f64; 2] {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    [sorted[0], sorted[sorted.len() / 2]]
 }
 
 impl Job for Passes<'_> {
@@ -100,6 +183,7 @@ impl Job for Passes<'_> {
         let program = self.network.compile(&engine)?;
         let rows = self.rows::<E::Scalar>(program.dimension())?;
         let outputs = self.arguments.outputs.choose(program.outputs())?;
+        let picture = |size| self.picture(&program, &rows, outputs[0], size);
         let document = Document {
             model: self.model.model.display().to_string(),
             device: engine.describe(),
@@ -108,23 +192,31 @@ impl Job for Passes<'_> {
             dimension: program.dimension(),
             forward: self.time(&program, &rows, None)?,
             jets: self.time(&program, &rows, Some(&outputs))?,
+            slice: self.arguments.slice.map(picture).transpose()?,
         };
         self.session.print(&document, || {
             let line = |what: &str, timing: &Timing| {
-                let least = timing.seconds.iter().fold(f64::INFINITY, |m, &s| m.min(s));
-                let (median, gflops) = (timing.median * 1e3, timing.gflops);
+                let [least, median] = least_and_median(&timing.seconds).map(|seconds| seconds * 1e3);
+                let gflops = timing.gflops;
+                format!("{what}: {median:.2} ms (least {least:.2} ms), {gflops:.1} GFLOP/s in products\n")
+            };
+            let picture = |picture: &Picture| {
+                let [least, median] = [picture.least, picture.median].map(|seconds| seconds * 1e3);
+                let Picture { width, height, planes, pairs, skipped, active, .. } = picture;
                 format!(
-                    "{what}: {median:.2} ms (least {:.2} ms), {gflops:.1} GFLOP/s in products\n",
-                    least * 1e3
+                    "slice of {width} x {height} pixels: {median:.2} ms (least {least:.2} ms), {pairs:.3e} pairs with \
+                     {planes} planes, {:.2} % skipped, {active} planes active\n",
+                    skipped * 100.0
                 )
             };
             format!(
-                "{} samples of {} numbers on {}\n{}{}",
+                "{} samples of {} numbers on {}\n{}{}{}",
                 document.samples,
                 document.dimension,
                 document.device,
                 line("forward", &document.forward),
                 line(&format!("jets of {} outputs", document.outputs), &document.jets),
+                document.slice.as_ref().map(picture).unwrap_or_default(),
             )
         })
     }

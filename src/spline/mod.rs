@@ -19,6 +19,7 @@ mod evaluate;
 mod file;
 mod jets;
 mod selection;
+pub mod slice;
 mod stream;
 
 use serde::{Deserialize, Serialize};
