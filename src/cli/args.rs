@@ -173,11 +173,16 @@ pub(super) struct Bench {
     #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = size)]
     pub slice: Option<Size>,
 
+    /// Without a network: the envelope alone, at exactly this shape, every pair compared: points, anchors, dimension,
+    /// outputs
+    #[arg(long, value_name = "N,M,D,K", value_parser = shape)]
+    pub shape: Option<[usize; 4]>,
+
     /// Without a network: how long one measurement may take; larger jobs are halved until they fit
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     pub seconds: f64,
 
-    /// Without a network: only kernels whose name contains this
+    /// Without a network: only kernels whose name and shape, such as 'matmul, 4096 x 4096 x 4096', contain this
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub only: String,
 }
@@ -401,6 +406,14 @@ fn pieces(text: &str) -> Result<Pieces, String> {
         Ok(number) if number > 0 => Ok(Pieces::Some(number)),
         _ => Err("expected a number above 0, or all".to_owned()),
     }
+}
+
+fn shape(text: &str) -> Result<[usize; 4], String> {
+    let numbers: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
+    let positive = numbers.ok().filter(|numbers| !numbers.contains(&0));
+    positive
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| "expected four positive numbers, such as 2048,8192,784,10".to_owned())
 }
 
 fn size(text: &str) -> Result<Size, String> {

@@ -31,7 +31,7 @@ enum Job {
     /// `n` images `[c, size, size]` to as many channels, 3 x 3.
     Convolution { n: usize, c: usize, size: usize },
     /// Both halves, values and pieces, of `points` over `anchors`.
-    Envelope { points: usize, anchors: usize, dimension: usize, outputs: usize },
+    Envelope { points: usize, anchors: usize, dimension: usize, outputs: usize, search: Search },
     /// The mean of tangents at one temperature.
     Soft { points: usize, anchors: usize, dimension: usize, outputs: usize },
     /// Of affine pieces at `points`.
@@ -49,23 +49,57 @@ const CASES: &[Case] = &[
     Case { name: "jets", job: Job::Jets { samples: 1 << 14 } },
     Case {
         name: "envelope",
-        job: Job::Envelope { points: 1 << 14, anchors: 1 << 16, dimension: 784, outputs: 1 },
+        job: Job::Envelope {
+            points: 1 << 14,
+            anchors: 1 << 16,
+            dimension: 784,
+            outputs: 1,
+            search: Search::Exhaustive,
+        },
     },
     Case {
         name: "envelope",
-        job: Job::Envelope { points: 1 << 14, anchors: 1 << 16, dimension: 784, outputs: 10 },
+        job: Job::Envelope {
+            points: 1 << 14,
+            anchors: 1 << 16,
+            dimension: 784,
+            outputs: 10,
+            search: Search::Exhaustive,
+        },
     },
     Case {
         name: "envelope",
-        job: Job::Envelope { points: 1 << 16, anchors: 1 << 14, dimension: 64, outputs: 10 },
+        job: Job::Envelope {
+            points: 1 << 16,
+            anchors: 1 << 14,
+            dimension: 64,
+            outputs: 10,
+            search: Search::Exhaustive,
+        },
     },
     Case {
         name: "envelope",
-        job: Job::Envelope { points: 1 << 24, anchors: 1 << 12, dimension: 2, outputs: 1 },
+        job: Job::Envelope {
+            points: 1 << 24,
+            anchors: 1 << 12,
+            dimension: 2,
+            outputs: 1,
+            search: Search::Pruned,
+        },
     },
     Case {
         name: "soft envelope",
         job: Job::Soft { points: 1 << 14, anchors: 1 << 14, dimension: 784, outputs: 10 },
+    },
+    Case {
+        name: "envelope",
+        job: Job::Envelope {
+            points: 1 << 11,
+            anchors: 1 << 13,
+            dimension: 784,
+            outputs: 10,
+            search: Search::Exhaustive,
+        },
     },
     Case {
         name: "max-affine",
@@ -163,8 +197,8 @@ impl Job {
         let halved = match self {
             Self::Matmul { n } => Self::Matmul { n: half(n) },
             Self::Convolution { n, c, size } => Self::Convolution { n: half(n), c, size },
-            Self::Envelope { points, anchors, dimension, outputs } => {
-                Self::Envelope { points: half(points), anchors: half(anchors), dimension, outputs }
+            Self::Envelope { points, anchors, dimension, outputs, search } => {
+                Self::Envelope { points: half(points), anchors: half(anchors), dimension, outputs, search }
             }
             Self::Soft { points, anchors, dimension, outputs } => {
                 Self::Soft { points: half(points), anchors: half(anchors), dimension, outputs }
@@ -182,7 +216,7 @@ impl Job {
         match self {
             Self::Matmul { n } => format!("{n} x {n} x {n}"),
             Self::Convolution { n, c, size } => format!("{n} x {c} x {size} x {size}, 3 x 3"),
-            Self::Envelope { points, anchors, dimension, outputs }
+            Self::Envelope { points, anchors, dimension, outputs, .. }
             | Self::Soft { points, anchors, dimension, outputs } => {
                 format!("N {points}, M {anchors}, D {dimension}, K {outputs}")
             }
@@ -206,7 +240,7 @@ impl Job {
             }
             // Products for each output and one for distances; per pair and output the scores of both halves and their
             // comparisons, 6. In low dimension differences are taken first.
-            Self::Envelope { points, anchors, dimension, outputs } => {
+            Self::Envelope { points, anchors, dimension, outputs, .. } => {
                 let pairs = points as f64 * anchors as f64;
                 let (d, k) = (dimension as f64, outputs as f64);
                 let flops = pairs * (2.0 * d * (k + 1.0) + 6.0 * k + if dimension <= 8 { d } else { 0.0 });
@@ -280,12 +314,13 @@ impl Job {
                 let epilogue = Epilogue { bias: Some(&bias), activation: Some(Activation::Relu) };
                 least(&mut || engine.convolve(&x, &filters, epilogue).map(Outcome::none))
             }
-            Self::Envelope { points, anchors, dimension, outputs } => {
+            Self::Envelope { points, anchors, dimension, outputs, search } => {
                 let at_once = points.min(POINTS);
                 let x = engine.upload(&random(at_once * dimension), &[at_once, dimension])?;
                 let m = anchors.min(JETS);
                 let jets = random_jets(engine, &mut random, [m, dimension, outputs])?;
-                let spec = EnvelopeSpec::single(vec![Curvature::isotropic(3.0); outputs]);
+                let mut spec = EnvelopeSpec::single(vec![Curvature::isotropic(3.0); outputs]);
+                spec.search = search;
                 let (center, slots) = (vec![0.0; dimension], vec![0; m]);
                 least(&mut || {
                     for _ in (0..points).step_by(at_once) {
@@ -411,14 +446,27 @@ fn measure<E: SplineEngine<Scalar = f32>>(
     let (device, floor) = (engine.describe(), engine.floor()?);
     let (gflops, gbytes) = (floor.flops / 1e9, floor.bytes / 1e9);
     document.floors.push(DeviceFloor { device: device.clone(), gflops, gbytes });
-    let cases =
-        CASES.iter().filter(|case| format!("{}, {}", case.name, case.job.shape()).contains(&arguments.only));
-    session.context.progress().start(&device, cases.clone().count() as u64);
-    for (number, case) in cases.enumerate() {
+    let own = arguments.shape.map(|[points, anchors, dimension, outputs]| Case {
+        name: "envelope",
+        job: Job::Envelope { points, anchors, dimension, outputs, search: Search::Exhaustive },
+    });
+    let cases: Vec<&Case> = match &own {
+        Some(case) => vec![case],
+        None => {
+            let named =
+                |case: &&Case| format!("{}, {}", case.name, case.job.shape()).contains(&arguments.only);
+            CASES.iter().filter(named).collect()
+        }
+    };
+    session.context.progress().start(&device, cases.len() as u64);
+    for (number, case) in cases.into_iter().enumerate() {
         session.context.check()?;
-        let job = largest(case.job, engine, &floor, session, arguments.seconds)?;
+        let job = match arguments.shape {
+            Some(_) => case.job,
+            None => largest(case.job, engine, &floor, session, arguments.seconds)?,
+        };
         let work = job.work();
-        let (seconds, outcome) = job.time(engine, &session.context, arguments.repeats.min(5))?;
+        let (seconds, outcome) = job.time(engine, &session.context, arguments.repeats)?;
         let allowed = (work.flops / floor.flops).max(work.bytes / floor.bytes);
         let gflops = work.flops / seconds / 1e9;
         // The CPU's rows are the first, in the same order.

@@ -116,11 +116,10 @@ impl<S: Scalar> CpuEnvelope<S> {
         }
         let all = (points.points() * anchors * layout.outputs) as u64;
         let slots = (!alone).then_some(slots);
-        match skip {
-            Some(skip) if alone && anchors >= skip::LEAST_ANCHORS => {
-                self.scored += skip.add(points, layout, tiles, &prepared, first).min(all);
-            }
-            _ => {
+        let skip = skip.as_mut().filter(|_| alone && anchors >= skip::LEAST_ANCHORS);
+        match skip.and_then(|skip| skip.add(points, layout, tiles, &prepared, first)) {
+            Some(computed) => self.scored += computed.min(all),
+            None => {
                 points.for_each(&prepared, tiles, |halves, pairs| {
                     let scalar = PhantomData::<S>;
                     Fold { layout, halves, pairs: &pairs, first, slots, scalar }.run(points.arch());

@@ -47,7 +47,7 @@ const PILOTS: usize = 2;
 /// Likely winners of each output and half.
 const LIKELY: usize = 16;
 
-/// The share of pieces from which on the rest of a task is computed in full.
+/// The share of pieces from which on all are computed instead, at a higher rate.
 const MANY: f64 = 0.4;
 
 /// Points in an order in which neighbours are alike, and what bounds need of them.
@@ -59,6 +59,8 @@ pub(super) struct Skip<S> {
     projected: Projected,
     /// Known from the first jets on.
     along: Option<Along<S>>,
+    /// Whether bounds turned out to rule out too little.
+    hopeless: bool,
 }
 
 /// The space in which tangents are bounded.
@@ -113,11 +115,17 @@ impl<S: Scalar> Skip<S> {
         let coordinates = order.iter().flat_map(|&n| projected.row(n as usize)).copied().collect();
         let of = |values: &[f64]| order.iter().map(|&n| values[n as usize]).collect();
         let (squared, lengths) = (of(&projected.squared), of(&projected.lengths));
-        Self { order, near, projected: Projected { coordinates, squared, lengths }, along: None }
+        Self {
+            order,
+            near,
+            projected: Projected { coordinates, squared, lengths },
+            along: None,
+            hopeless: false,
+        }
     }
 
     /// Takes the anchors of `jets` into the only family's envelopes. Returns how many triples of point, anchor and output
-    /// were computed in full.
+    /// were computed in full; `None` where bounds rule so little out that all anchors are better taken at once.
     pub(super) fn add(
         &mut self,
         points: &PointTiles<S>,
@@ -125,7 +133,10 @@ impl<S: Scalar> Skip<S> {
         tiles: &mut [[Half<S>; 2]],
         jets: &PreparedJets<'_, S>,
         first: usize,
-    ) -> u64 {
+    ) -> Option<u64> {
+        if self.hopeless {
+            return None;
+        }
         let centered = points.centered();
         let dimension = jets.dimension();
         let row = |n: usize| &centered[n * dimension..][..dimension];
@@ -149,6 +160,16 @@ impl<S: Scalar> Skip<S> {
         });
         let mut computed = (pilots.len() * points.width() * jets.anchors() * layout.outputs) as u64;
         let likely = first_jets.then(|| search.likely(pilots.iter().map(|&tile| &tiles[tile])));
+        let all = every.len() * layout.outputs;
+        if first_jets && all > 0 {
+            let tile = (step / 2 + step / 4 + 1) % tiles.len();
+            let lists = search.survivors(&mut Scratch::new(), tile, likely.as_deref(), &tiles[tile]).0;
+            let left: usize = lists.iter().map(Vec::len).sum();
+            if left as f64 > MANY * all as f64 {
+                self.hopeless = true;
+                return None;
+            }
+        }
 
         let per_task = tiles.len().div_ceil(4 * rayon::current_num_threads()).max(1);
         computed += tiles
@@ -156,26 +177,22 @@ impl<S: Scalar> Skip<S> {
             .enumerate()
             .map(|(task, tiles)| {
                 let mut scratch = Scratch::new();
-                let (mut computed, mut hopeless) = (0, false);
+                let mut computed = 0;
                 for (i, halves) in tiles.iter_mut().enumerate() {
                     let tile = task * per_task + i;
                     if pilots.contains(&tile) {
                         continue;
                     }
-                    let (lists, tried) = if hopeless {
-                        (vec![every.clone(); layout.outputs], 0)
-                    } else {
-                        search.survivors(&mut scratch, tile, likely.as_deref(), halves)
-                    };
+                    let (lists, tried) = search.survivors(&mut scratch, tile, likely.as_deref(), halves);
                     let left: usize = lists.iter().map(Vec::len).sum();
-                    hopeless |= left as f64 > MANY * (every.len() * layout.outputs) as f64;
                     search.compute(&mut scratch, tile, &lists, halves);
                     computed += ((left + tried) * points.width()) as u64;
                 }
                 computed
             })
             .sum::<u64>();
-        computed
+        self.hopeless = computed as f64 > MANY * (tiles.len() * points.width() * all) as f64;
+        Some(computed)
     }
 }
 

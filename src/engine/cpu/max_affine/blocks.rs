@@ -239,6 +239,8 @@ fn score<T: Element, V: Simd, const D: usize>(
     sum
 }
 
+// Arrays of arrays are indexed: what registers they become is plain then, to the compiler as well.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 fn run<T: Element, V: Simd, const D: usize, const P: usize>(simd: V, search: Search<'_, T>) {
     let Search { blocks, points, scores, positions, locate } = search;
