@@ -64,6 +64,7 @@ const LOWEST: f32 = -3.4028235e38;
 const NONE: u32 = 0xffffffff;
 
 //!include grid
+//!include insert
 //!include team
 //!include difference
 
@@ -181,22 +182,6 @@ fn folded_scores(pairs: Folded, anchor: u32) -> vec2<f32> {
     let squared = max(pairs.norm + terms[term + params.outputs] - 2.0 * product, 0.0);
     let offset = terms[term + pairs.output];
     return vec2(slope + (offset - pairs.half.x * squared), -slope - (offset + pairs.half.y * squared));
-}
-
-// Takes a score that exceeds the last of a list into it; of equals the earlier stays ahead.
-fn insert(last: u32, score: f32, piece: u32) {
-    var at = last;
-    for (var t = 1u; t < params.top; t++) {
-        let before = at - params.points;
-        if score <= values[before] {
-            break;
-        }
-        values[at] = values[before];
-        pieces[at] = pieces[before];
-        at = before;
-    }
-    values[at] = score;
-    pieces[at] = piece;
 }
 
 // Recomputes the values of those of the best pieces that are among the jets, from the difference itself.

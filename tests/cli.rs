@@ -230,6 +230,13 @@ fn eval_reads_data_as_it_was_for_the_fit() {
     let half_width = ((&upper - &lower) / 2.0).mean().unwrap();
     assert!((report["certificate"].as_f64().unwrap() / half_width - 1.0).abs() < CLOSE);
 
+    // Digits lie near few directions, so bounds rule pieces out, and no bit depends on it.
+    place.done(&format!("{fit} --take 0..1500 --curvature 3 -o many").replace("--take 100..400 ", ""));
+    let pruned = place.json("eval many --data digits.npz -o pruned.npz");
+    let all = place.json("eval many --data digits.npz --exhaustive -o all.npz");
+    assert!(pruned["skipped"].as_f64().unwrap() > 0.2 && all["skipped"] == 0.0, "{pruned}");
+    assert!(place.read("pruned.npz") == place.read("all.npz"), "bounds change a bit");
+
     place.done("eval s --data digits.npz --scale 0.0625 -o same.npz");
     assert_eq!(place.array("same.npz", Some("value")), value);
     place.done("eval s --data digits.npz --scale 0.05 -o other.npz");
@@ -453,6 +460,11 @@ fn bench_times_passes_in_memory() {
         assert!(seconds.contains(&report[pass]["median"].as_f64().unwrap()));
         assert!(seconds.iter().all(|&s| s > 0.0) && report[pass]["gflops"].as_f64().unwrap() > 0.0);
     }
+    let report = place.json("bench moons.onnx --samples 500 --repeats 2 --slice 300x200");
+    let slice = &report["slice"];
+    assert_eq!((slice["width"].as_u64(), slice["height"].as_u64()), (Some(300), Some(200)));
+    assert_eq!(slice["pairs"].as_f64(), Some(300.0 * 200.0 * 500.0));
+    assert!(slice["skipped"].as_f64().unwrap() > 0.5 && slice["active"].as_u64().unwrap() > 2, "{slice}");
     assert_eq!(place.names(), BTreeSet::from(["moons.onnx".to_owned()]), "nothing is written");
 }
 
@@ -479,6 +491,9 @@ fn bench_times_kernels_on_each_device() {
     let floors = report["floors"].as_array().unwrap();
     assert!(floors.len() == 1 && floors[0]["gbytes"].as_f64().unwrap() > 0.0);
     assert!(place.done(&format!("{quick} --device cpu --only matmul")).contains("| matmul |"));
+    let report = place.json("bench --device cpu --repeats 1 --shape 70,80,9,2");
+    let row = &report["rows"][0];
+    assert_eq!((&row["kernel"], &row["shape"]), (&"envelope".into(), &"N 70, M 80, D 9, K 2".into()));
     if !graphics(&place) {
         return;
     }

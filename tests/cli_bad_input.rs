@@ -472,6 +472,18 @@ fn devices_that_are_not_there_are_refused() {
 }
 
 #[test]
+fn shapes_that_make_no_sense_are_refused() {
+    let place = Place::new();
+    for shape in ["1,2,3", "1,2,3,0", "1,2,3,x", "1,2,3,4,5", "-1,2,3,4", ""] {
+        place.refuses(&format!("bench --shape={shape}"), 2, &["--shape", "2048,8192,784,10"]);
+    }
+    for size in ["0x5", "5", "5x", "axb", "70000x1"] {
+        place.refuses(&format!("bench moons.onnx --slice {size}"), 2, &["--slice", "4096x4096"]);
+    }
+    place.fails("bench moons.onnx --samples 2 --slice 9x9", 1, &["three"]);
+}
+
+#[test]
 fn graphics_devices_refuse_f64_by_name() {
     let place = Place::new();
     if device::adapters().is_empty() {

@@ -130,7 +130,7 @@ const VALUES: MaxAffineSpec = MaxAffineSpec { pieces: false, ..EXHAUSTIVE };
 const BEST: MaxAffineSpec = MaxAffineSpec { top: 4, ..EXHAUSTIVE };
 
 /// Anchors whose jets are there at once.
-const JETS: usize = 2048;
+const JETS: usize = 8192;
 
 /// Points whose envelopes are there at once.
 const POINTS: usize = 1 << 20;

@@ -20,8 +20,9 @@ use super::{CpuBuffer, CpuTensor};
 /// beside a tile of points.
 const LAID_OUT: usize = 1 << 17;
 
-/// Tiles of points that share what is laid out: laying out a row takes as long as a fifth of its product with one tile.
-const TILES: usize = 16;
+/// Tiles of points that share what is laid out, at most: laying out a row takes as long as a fifth of its product with
+/// one tile.
+const TILES: usize = 64;
 
 /// Centred points, in tiles as wide as a register tile.
 pub(super) struct PointTiles<S> {

@@ -34,6 +34,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "shared/elementary",
     "shared/epilogue",
     "shared/grid",
+    "shared/insert",
     "shared/product",
     "shared/team",
 ];
