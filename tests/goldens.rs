@@ -92,6 +92,7 @@ fn spline<E: SplineEngine>(engine: &E, network: &Network, x: &Array2<f64>) -> Ve
             upper: wide(block.upper),
             convex_piece: block.convex_piece,
             concave_piece: block.concave_piece,
+            skipped: block.skipped,
         });
         Ok(())
     })

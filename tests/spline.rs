@@ -57,6 +57,7 @@ fn gather<E: SplineEngine, J: JetSource<E>>(
         upper: vec![],
         convex_piece: vec![],
         concave_piece: vec![],
+        skipped: 0.0,
     };
     evaluate(spline, source, &data, Search::Pruned, context, |block| {
         assert_eq!(block.range.start * K, all.value.len(), "chunks come in order");
@@ -378,7 +379,7 @@ fn a_picture_equals_the_spline_at_its_pixels() {
         spline.curvature[1] = curvature;
         spline.certificate.curvature[1] = curvature;
         let (mut numbers, mut pieces) = ([(); 3].map(|()| vec![]), [(); 2].map(|()| vec![]));
-        evaluate(&spline, &source, &points, &Context::default(), |block| {
+        evaluate(&spline, &source, &points, Search::Pruned, &Context::default(), |block| {
             for (all, part) in numbers.iter_mut().zip([block.value, block.lower, block.upper]) {
                 all.extend(part.into_iter().skip(1).step_by(3));
             }
