@@ -21,6 +21,7 @@ use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
 mod basis;
+mod bounds;
 mod skip;
 
 use skip::Skip;

@@ -33,19 +33,30 @@ pub(super) fn slice<S: Scalar>(
     let size = across.len() * up.len();
     let (mut values, mut pieces) = (vec![S::min_value(); size], vec![u32::MAX; size]);
     macro_rules! run {
-        ($scalar:ty) => {{
+        ($scalar:ty, $fill:ident) => {{
             let planes: &[$scalar] = cast_slice(planes.values());
             let (planes, _) = planes.as_chunks::<3>();
             let image = Image { arch: Arch::new(), planes, across: cast_slice(across), up: cast_slice(up) };
-            image.fill(search, cast_slice_mut(&mut values), &mut pieces)
+            $fill(&image, search, cast_slice_mut(&mut values), &mut pieces)
         }};
     }
     let scored = match (size, TypeId::of::<S>() == TypeId::of::<f32>()) {
         (0, _) => 0,
-        (_, true) => run!(f32),
-        (_, false) => run!(f64),
+        (_, true) => run!(f32, fill_f32),
+        (_, false) => run!(f64, fill_f64),
     };
     SliceValues { values, pieces, scored }
+}
+
+// Not generic, so that the kernels are compiled once, here, and not again in every program that names an engine.
+#[inline(never)]
+fn fill_f32(image: &Image<'_, f32>, search: Search, values: &mut [f32], pieces: &mut [u32]) -> u64 {
+    image.fill(search, values, pieces)
+}
+
+#[inline(never)]
+fn fill_f64(image: &Image<'_, f64>, search: Search, values: &mut [f64], pieces: &mut [u32]) -> u64 {
+    image.fill(search, values, pieces)
 }
 
 struct Image<'a, T> {

@@ -68,7 +68,7 @@ pub(in crate::engine::cpu) fn best_pieces<S: Scalar>(
     search: Search,
 ) -> Found<S> {
     macro_rules! run {
-        ($scalar:ty) => {{
+        ($scalar:ty, $run:ident) => {{
             let points: &[$scalar] = cast_slice(points);
             let bounds = Bounds::of(dimension, points.chunks_exact(dimension));
             let blocks = |family: &Family<S>| {
@@ -82,14 +82,25 @@ pub(in crate::engine::cpu) fn best_pieces<S: Scalar>(
                 )
             };
             let families: Vec<Blocks<$scalar>> = families.iter().map(blocks).collect();
-            let found = Query { arch: Arch::new(), points, dimension, top, pieces }.run(&families, search);
+            let found = $run(&Query { arch: Arch::new(), points, dimension, top, pieces }, &families, search);
             // The same type, which the compiler cannot know.
             let entry =
                 |entry: &Entry<$scalar>| Entry { score: S::of(entry.score.f64()), number: entry.number };
             Found { entries: found.entries.par_iter().map(entry).collect(), scored: found.scored }
         }};
     }
-    if TypeId::of::<S>() == TypeId::of::<f32>() { run!(f32) } else { run!(f64) }
+    if TypeId::of::<S>() == TypeId::of::<f32>() { run!(f32, run_f32) } else { run!(f64, run_f64) }
+}
+
+// Not generic, so that the kernels are compiled once, here, and not again in every program that names an engine.
+#[inline(never)]
+fn run_f32(query: &Query<'_, f32>, families: &[Blocks<f32>], search: Search) -> Found<f32> {
+    query.run(families, search)
+}
+
+#[inline(never)]
+fn run_f64(query: &Query<'_, f64>, families: &[Blocks<f64>], search: Search) -> Found<f64> {
+    query.run(families, search)
 }
 
 struct Query<'a, T> {
