@@ -356,7 +356,8 @@ impl Job {
                 })
             }
             Self::Slice { side, planes } => {
-                // Cells are 2 / sqrt(planes) wide: the noise moves tangents by less than that, so that most stay active.
+                // Without noise every tangent wins somewhere, in a cell 2 / sqrt(planes) wide; with it a seventh of 60,000
+                // does.
                 let tangents: Vec<f32> = (0..planes)
                     .flat_map(|_| {
                         let [s, t, p, q, r] = std::array::from_fn(|_| rng.random_range(-1.0..1.0_f32));
