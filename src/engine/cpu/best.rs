@@ -138,11 +138,7 @@ impl<T: Element> Scores<'_, T> {
         if !exceeds::<T, V>(simd, &largest, &values[last..]) {
             return;
         }
-        self.for_each(simd, |number, scores| {
-            if exceeds::<T, V>(simd, &scores, &values[last..]) {
-                insert_all::<T, V>(simd, values, pieces, &scores, number);
-            }
-        });
+        self.for_each(simd, |number, scores| take_row::<T, V>(simd, &scores, number, values, pieces));
     }
 }
 

@@ -14,9 +14,9 @@ use crate::engine::kernels::{Curvature, EnvelopeSpec, EnvelopeValues, Jets, Sear
 use super::best::{Scores, insert, number, of_number, take_row};
 use super::max_affine::blocks::FEW;
 use super::max_affine::few::{Family, best_pieces};
-use super::pairs::{PairTile, PointTiles, PreparedJets};
+use super::pairs::{PairTile, PointTiles, PreparedJets, centered};
 use super::select::select;
-use super::tile::{Aligned, Element, VECTORS};
+use super::tile::{Aligned, Element, Shape, VECTORS};
 use super::wide::wide;
 use super::{CpuBuffer, CpuTensor};
 
@@ -82,13 +82,11 @@ impl<S: Scalar> CpuEnvelope<S> {
             && (spec.families * spec.slots, spec.top) == (1, 1)
             && dimension >= skip::LEAST_DIMENSION
             && points.rows() >= skip::LEAST_POINTS;
-        let mut points = PointTiles::new(points, center);
-        let mut skip = None;
-        if skips {
-            let new = Skip::new(&points.centered(), dimension, points.width());
-            points = PointTiles::new(&select(points.tensor(), 0, &new.order), center);
-            skip = Some(new);
-        }
+        let skip = skips.then(|| Skip::new(&centered(points, center), dimension, Shape::new::<S>().width));
+        let points = match &skip {
+            Some(skip) => PointTiles::new(&select(points, 0, &skip.order), center),
+            None => PointTiles::new(points, center),
+        };
         let halves = |c: &Vec<_>| c.iter().map(half_curvatures).collect();
         let layout = Layout {
             outputs,
@@ -230,7 +228,7 @@ impl<S: Scalar, T: Element> WithSimd for Fold<'_, S, T> {
                         bend: T::of(bends[output][side]),
                         slopes: cast_slice(pairs.slopes_of(output)),
                         squared: cast_slice(pairs.squared),
-                        offsets: cast_slice(&pairs.offsets_of(output)[pairs.anchors.clone()]),
+                        offsets: cast_slice(pairs.offsets_of(output)),
                         first: (first + pairs.anchors.start) as u32,
                         numbers: &[],
                     };
@@ -294,8 +292,7 @@ fn add_planes<S: Scalar>(
         })
         .collect();
     let (top, width, dimension) = (layout.top, points.width(), jets.dimension());
-    let centered = points.centered();
-    let found = best_pieces(&centered, dimension, &families, (top, true), search);
+    let found = best_pieces(&points.centered(), dimension, &families, (top, true), search);
     let size = top * width;
     tiles.par_iter_mut().zip(points.tiles().collect::<Vec<_>>()).for_each(|(halves, tile)| {
         for (column, n) in tile.enumerate() {

@@ -73,11 +73,11 @@ impl<'a, S: Scalar> PairTile<'a, S> {
         &self.slopes[output * size..][..size]
     }
 
-    /// `v_i - J_i x_i` of one output, for all anchors of the jets.
+    /// `v_i - J_i x_i` of one output, for each of the anchors.
     pub(super) fn offsets_of(&self, output: usize) -> &'a [S] {
         let outputs = self.slopes.len() / (self.anchors.len() * self.width);
         let all = self.offsets.len() / outputs;
-        &self.offsets[output * all..][..all]
+        &self.offsets[output * all..][self.anchors.clone()]
     }
 }
 
@@ -131,11 +131,6 @@ impl<S: Scalar> PointTiles<S> {
         self.points.rows()
     }
 
-    /// The points as they came, `[N, D]`.
-    pub(super) fn tensor(&self) -> &CpuTensor<S> {
-        &self.points
-    }
-
     /// A point as it came, not centred.
     pub(super) fn point(&self, n: usize) -> &[S] {
         self.points.row_range(n..n + 1)
@@ -143,8 +138,7 @@ impl<S: Scalar> PointTiles<S> {
 
     /// The centred points `[N, D]`.
     pub(super) fn centered(&self) -> Vec<S> {
-        let center = self.center.iter().cycle();
-        self.points.values().iter().zip(center).map(|(x, c)| S::of(x.f64() - c)).collect()
+        centered(&self.points, &self.center)
     }
 
     /// Points of a tile, padding included.
@@ -204,7 +198,7 @@ impl<S: Scalar> PointTiles<S> {
         let sources = if exact { 1..outputs + 1 } else { 0..outputs + 1 };
         // The anchors, unless distances are exact, then the Jacobians of each output.
         let source = |number: usize, anchor: usize| match number.checked_sub(1) {
-            None => &jets.centered[anchor * dimension..][..dimension],
+            None => jets.centered(anchor),
             Some(output) => jets.slope(anchor, output),
         };
         let scratch = || (Aligned::new(rows * outputs * width), Aligned::new(rows * width));
@@ -282,7 +276,6 @@ impl<S: Scalar> PointTiles<S> {
     ) where
         S: 'a,
     {
-        let dimension = self.center.len();
         let rows = self.shape.rows;
         let length = |rows| self.left_len(rows);
         let group = (LAID_OUT / (length(1) * sources.len()).max(1)).next_multiple_of(rows).max(rows);
@@ -298,13 +291,8 @@ impl<S: Scalar> PointTiles<S> {
                     let mut rest: &mut [S] = left;
                     for tile in tiles.clone() {
                         for number in sources.clone() {
-                            for piece in pieces(dimension, 1) {
-                                let to = rest.split_off_mut(..left_len(tile.len(), piece.len()));
-                                let to = to.unwrap_or_default();
-                                for (r, row) in tile.clone().enumerate() {
-                                    lay_out(&source(number, row)[piece.clone()], r, tile.len(), to);
-                                }
-                            }
+                            let to = rest.split_off_mut(..length(tile.len())).unwrap_or_default();
+                            self.lay_out(tile.len(), |r| source(number, tile.start + r), to);
                         }
                     }
                     for (i, state) in states.iter_mut().enumerate() {
@@ -344,6 +332,19 @@ impl<S: Scalar> PointTiles<S> {
         pieces(self.center.len(), 1).map(|piece| left_len(rows, piece.len())).sum()
     }
 
+    /// Lays a few rows out, in pieces of the inner dimension.
+    fn lay_out<'a>(&self, rows: usize, row: impl Fn(usize) -> &'a [S], mut to: &mut [S])
+    where
+        S: 'a,
+    {
+        for piece in pieces(self.center.len(), 1) {
+            let of_piece = to.split_off_mut(..left_len(rows, piece.len())).unwrap_or_default();
+            for r in 0..rows {
+                lay_out(&row(r)[piece.clone()], r, rows, of_piece);
+            }
+        }
+    }
+
     /// `out [rows, width]`: the products of a few rows with the points of a tile, laid out in scratch memory.
     pub(super) fn rows_product<'a>(
         &self,
@@ -355,13 +356,7 @@ impl<S: Scalar> PointTiles<S> {
     ) where
         S: 'a,
     {
-        let mut rest = &mut left[..];
-        for piece in pieces(self.center.len(), 1) {
-            let to = rest.split_off_mut(..left_len(rows, piece.len())).unwrap_or_default();
-            for r in 0..rows {
-                lay_out(&row(r)[piece.clone()], r, rows, to);
-            }
-        }
+        self.lay_out(rows, row, left);
         self.product(tile, rows, left, out);
     }
 
@@ -431,6 +426,11 @@ impl<S: Scalar> PreparedJets<'_, S> {
         }
         (self.value(i, k) + rise.iter().sum::<f64>(), squared.iter().sum())
     }
+}
+
+/// Points `[N, D]`, centred.
+pub(super) fn centered<S: Scalar>(points: &CpuTensor<S>, center: &[f64]) -> Vec<S> {
+    points.values().iter().zip(center.iter().cycle()).map(|(x, c)| S::of(x.f64() - c)).collect()
 }
 
 fn dot<S: Scalar>(a: &[S], b: &[f64]) -> f64 {

@@ -98,8 +98,7 @@ fn fold<S: Scalar>(values: &[Vec<S>], extremes: &mut Extremes<S>, pairs: &PairTi
     for (output, values) in values.iter().enumerate() {
         let values = &values[pairs.points.clone()];
         let rows = pairs.slopes_of(output).chunks_exact(width).zip(pairs.squared.chunks_exact(width));
-        let anchors =
-            pairs.anchors.clone().zip(&pairs.offsets_of(output)[pairs.anchors.clone()]).zip(pairs.norms);
+        let anchors = pairs.anchors.clone().zip(pairs.offsets_of(output)).zip(pairs.norms);
         for (((anchor, &offset), &norm), (slopes, squared)) in anchors.zip(rows) {
             let columns = slopes.iter().zip(squared).zip(pairs.own_norms).zip(values);
             for (ratio, (((&slope, &square), &own), &value)) in ratios.iter_mut().zip(columns) {

@@ -137,8 +137,7 @@ fn take<S: Scalar>(
             for output in 0..if mean { outputs } else { 0 } {
                 part.fill(S::zero());
                 let rows = of_anchors.chunks_exact(width).zip(pairs.slopes_of(output).chunks_exact(width));
-                for ((weights, slopes), &offset) in rows.zip(&pairs.offsets_of(output)[pairs.anchors.clone()])
-                {
+                for ((weights, slopes), &offset) in rows.zip(pairs.offsets_of(output)) {
                     for ((part, &weight), &slope) in part.iter_mut().zip(weights).zip(slopes) {
                         *part += weight * (slope + offset);
                     }
@@ -164,8 +163,7 @@ fn exponents<S: Scalar>(
     let Row { softness, output } = row;
     let (sign, half) = (S::of(softness.sign), S::of(softness.half));
     let rows = pairs.slopes_of(output).chunks_exact(width).zip(pairs.squared.chunks_exact(width));
-    let rows =
-        of_anchors.chunks_exact_mut(width).zip(rows).zip(&pairs.offsets_of(output)[pairs.anchors.clone()]);
+    let rows = of_anchors.chunks_exact_mut(width).zip(rows).zip(pairs.offsets_of(output));
     for ((scores, (slopes, squared)), &offset) in rows {
         let columns = scores.iter_mut().zip(&mut *largest).zip(slopes).zip(squared);
         for (((score, largest), &slope), &square) in columns {

@@ -60,13 +60,14 @@ pub(super) fn unit<S: Scalar>(dimension: usize) -> f64 {
 }
 
 impl<S: Scalar> Along<S> {
-    pub(super) fn new<'a>(
+    pub(super) fn new(
         points: &PointTiles<S>,
         near: &Projected,
-        row: impl Fn(usize) -> &'a [S] + Sync,
         jets: &PreparedJets<'_, S>,
         outputs: usize,
     ) -> Self {
+        let centered = points.centered();
+        let row = |n: usize| &centered[n * jets.dimension()..][..jets.dimension()];
         let (dimension, count) = (jets.dimension(), near.squared.len());
         let wide = |row: &[S]| -> Vec<f64> { row.iter().map(|x| x.f64()).collect() };
         let of_points: Vec<Vec<f64>> = samples(count).map(|n| wide(row(n))).collect();

@@ -87,13 +87,10 @@ impl<S: Scalar> Skip<S> {
         if self.hopeless {
             return None;
         }
-        let centered = points.centered();
-        let dimension = jets.dimension();
-        let row = |n: usize| &centered[n * dimension..][..dimension];
         let known = self.along.take();
         // Later jets meet what earlier ones attain.
         let first_jets = known.is_none();
-        let along = known.unwrap_or_else(|| Along::new(points, &self.projected, row, jets, layout.outputs));
+        let along = known.unwrap_or_else(|| Along::new(points, &self.projected, jets, layout.outputs));
         let bounds = Bounds::new(points.shape(), &self.near, &along.basis, jets, layout.outputs);
         let along = self.along.insert(along);
         let search = Search { points, layout, jets, first, along, bounds: &bounds };
