@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fenchel::engine::{
     Activation, Cpu, Curvature, DeviceChoice, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, MaxAffineSpec,
-    Search, SoftHalves, SoftSpec, SplineEngine, Window, device,
+    Pulls, Search, SoftHalves, SoftSpec, SplineEngine, Step, Window, device,
 };
 use fenchel::network::operators::Dense;
 use fenchel::network::{Constant, Network};
@@ -80,6 +80,28 @@ fn max_affine(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Sc
         group.bench_function(format!("N={n} M={m} D={d}"), |bencher| {
             bencher
                 .iter(|| black_box(engine.max_affine(&slopes, &conjugates, &points, &spec).expect("runs")));
+        });
+    }
+    group.finish();
+}
+
+/// A step of refinement of one half and one output: `2 N M D` flops to find the active pieces, `4 N D` to move them.
+fn descent(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("descent, {on}"));
+    for (n, m, d) in [(512, 128, 192), (512, 1024, 192)] {
+        let (n, m) = (n / few, m / few);
+        let points = engine.upload(&random(n * d), &[n, d]).expect("fits");
+        let mut descent = engine.descent(&random(m * d), &random(m)).expect("starts");
+        let derivatives = random(n);
+        group.throughput(Throughput::Elements((2 * n * m * d) as u64));
+        group.bench_function(format!("N={n} M={m} D={d}"), |bencher| {
+            bencher.iter(|| {
+                let active = engine.descent_active(&descent, &points).expect("runs");
+                let pulls = Pulls::new(&active.pieces, &derivatives);
+                // So small a rate that the pieces stay where they are, and every step costs the same.
+                let step = engine.descend(&mut descent, &points, &pulls, Step { rate: 1e-9, number: 1 });
+                finished(engine, step);
+            });
         });
     }
     group.finish();
@@ -194,6 +216,7 @@ fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = 
     envelope(criterion, on, engine, few);
     soft_envelope(criterion, on, engine, few);
     max_affine(criterion, on, engine, few);
+    descent(criterion, on, engine, few);
     slice(criterion, on, engine, few);
     jets(criterion, on, engine, few);
     dense(criterion, on, engine, few);

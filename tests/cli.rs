@@ -88,6 +88,14 @@ impl Place {
         text
     }
 
+    /// Runs the program, which must refuse with this exit code and name what is wrong.
+    fn fails(&self, arguments: &str, code: i32, named: &str) {
+        let output = self.std_command(arguments).output().unwrap();
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "fenchel {arguments}\n{errors}");
+        assert!(errors.starts_with("error: ") && errors.contains(named), "fenchel {arguments}\n{errors}");
+    }
+
     fn json(&self, arguments: &str) -> Value {
         serde_json::from_str(&self.done(&format!("{arguments} --json"))).unwrap()
     }
@@ -212,7 +220,7 @@ fn eval_reads_data_as_it_was_for_the_fit() {
     assert_eq!((&report["pieces"], &report["dimension"]), (&90.into(), &64.into()));
     assert_eq!((&report["outputs"], &report["seed"]), (&10.into(), &7.into()));
     assert_eq!(report["curvature"].as_f64(), Some(3.0));
-    assert_eq!(report["curvature_label"], "given");
+    assert_eq!((&report["curvature_choice"], &report["certificate_label"]), (&"3".into(), &"given".into()));
 
     let report = place.json("eval s --data digits.npz -o e.npz");
     assert_eq!((&report["points"], &report["pieces"]), (&1797.into(), &90.into()));
@@ -254,6 +262,108 @@ fn eval_reads_data_as_it_was_for_the_fit() {
 }
 
 #[test]
+fn pieces_are_counted_where_eval_finds_them() {
+    let place = Place::with(&["digits_sigmoid.onnx", "digits.npz"]);
+    let fit = "fit digits_sigmoid.onnx --data digits.npz --scale 0.0625 --take 100..400 --curvature 3";
+    place.done(&format!("{fit} --pieces 90 -o s"));
+    place.done("eval s --data digits.npz -o e.npz");
+    let report = place.json("pieces s --data digits.npz --means --with s -o p.npz");
+    let names = [
+        "convex_count",
+        "concave_count",
+        "convex_mean",
+        "concave_mean",
+        "convex_duplicate",
+        "concave_duplicate",
+    ];
+    assert_eq!(array_names(&place.path("p.npz")).unwrap(), names);
+    assert_eq!((&report["points"], &report["pieces"]), (&1797.into(), &90.into()));
+    assert_eq!(report["outputs"], 10);
+    let x = place.array("digits.npz", Some("x")) / 16.0;
+    for half in ["convex", "concave"] {
+        let key = |what: &str| format!("{half}_{what}");
+        let active = place.array("e.npz", Some(&key("piece")));
+        let mut counts = ArrayD::<f64>::zeros(vec![10, 90]);
+        let mut means = ArrayD::<f64>::zeros(vec![10, 90, 64]);
+        for ((n, x), active) in x.outer_iter().enumerate().zip(active.outer_iter()) {
+            assert_eq!(x.len(), 64, "row {n}");
+            for (k, &piece) in active.iter().enumerate() {
+                counts[[k, piece as usize]] += 1.0;
+                let mut sum = means.slice_mut(s![k, piece as usize, ..]);
+                sum += &x;
+            }
+        }
+        let found = place.array("p.npz", Some(&key("count")));
+        assert!(found.outer_iter().all(|of_output| of_output.sum() == 1797.0));
+        assert_eq!(found, counts, "{half}");
+        for (mut mean, count) in means.rows_mut().into_iter().zip(&counts) {
+            mean /= count.max(1.0);
+        }
+        assert!(difference(&place.array("p.npz", Some(&key("mean"))), &means) < CLOSE, "{half}");
+
+        let report = &report[half];
+        let number = |what: &str, k: usize| report[what][k].as_f64().unwrap();
+        for (k, counts) in counts.outer_iter().enumerate() {
+            let ever = counts.iter().filter(|&&count| count > 0.0).count() as f64;
+            assert_eq!((number("ever_active", k), number("never_active", k)), (ever, 90.0 - ever));
+            let busiest = counts.iter().fold(0.0_f64, |most, &count| most.max(count)) / 1797.0;
+            assert!(relative_difference([number("busiest_share", k)], [busiest]) < EXACT);
+            let effective = number("effective_pieces", k);
+            assert!((1.0 - EXACT..=ever * (1.0 + EXACT)).contains(&effective), "{effective} of {ever}");
+            // No two digits are alike, and 90 slopes in 64 dimensions depend on each other.
+            assert_eq!(number("duplicates", k), 0.0);
+            let itself = number("similarity", k);
+            assert!(itself.powi(2) >= 90.0 - 64.0 - CLOSE && itself.powi(2) <= 90.0, "{itself}");
+        }
+        let duplicate = place.array("p.npz", Some(&key("duplicate")));
+        assert!(duplicate.rows().into_iter().all(|row| row.iter().enumerate().all(|(i, &j)| j == i as f64)));
+    }
+
+    // Some outputs, in the order given; neither memory nor the number of outputs changes a count.
+    let text = place.done("pieces s --data digits.npz --outputs 7,0..2 --memory 2MiB -o some.npz");
+    assert!(text.contains("convex") && text.contains("effective pieces"), "{text}");
+    assert_eq!(array_names(&place.path("some.npz")).unwrap().len(), 4);
+    for key in ["convex_count", "concave_count", "concave_duplicate"] {
+        let all = place.array("p.npz", Some(key)).select(Axis(0), &[7, 0, 1]);
+        assert_eq!(place.array("some.npz", Some(key)), all, "{key}");
+    }
+
+    // Fewer slopes than dimensions are independent; another set is not the same.
+    place.done(&format!("{fit} --pieces 20 --seed 1 -o few"));
+    place.done(&format!("{fit} --pieces 20 --seed 2 -o other"));
+    let of = |with: &str| place.json(&format!("pieces few --data digits.npz --with {with} -o f.npz"));
+    let (itself, other) = (of("few"), of("other"));
+    for half in ["convex", "concave"] {
+        for k in 0..10 {
+            assert_eq!(itself[half]["similarity"][k].as_f64(), Some(0.0), "{half} {k}");
+            assert!(other[half]["similarity"][k].as_f64().unwrap() > 0.1, "{half} {k}");
+        }
+    }
+    assert!(place.done("pieces few --data digits.npz --with other -o f.npz").contains("similarity"));
+}
+
+#[test]
+fn anchors_that_are_repeated_are_duplicates() {
+    let place = Place::with(&["moons.onnx", "moons.npz"]);
+    let x = place.array("moons.npz", Some("x"));
+    // Rows 0 to 29, and 10 to 29 again.
+    let rows: Vec<usize> = (0..30).chain(10..30).collect();
+    place.write("x.npy", &x.select(Axis(0), &rows));
+    place.done("fit moons.onnx --data x.npy --take 0..50 --curvature 3 -o s");
+    let report = place.json("pieces s --data moons.npz --key x -o p.npz");
+    for half in ["convex", "concave"] {
+        assert_eq!(report[half]["duplicates"], serde_json::json!([20, 20]));
+        let first = place.array("p.npz", Some(&format!("{half}_duplicate")));
+        for k in 0..2 {
+            for i in 0..50 {
+                let expected = if i < 30 { i } else { i - 20 };
+                assert_eq!(first[[k, i]], expected as f64, "{half} {k} {i}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_spline_meets_the_network_at_its_anchors() {
     let place = Place::with(&["digits_sigmoid.onnx", "digits.npz"]);
     // So strong a curvature that the nearest anchor wins.
@@ -276,10 +386,14 @@ fn the_certificate_has_a_curvature_of_its_own() {
     let place = Place::with(&["digits_sigmoid.onnx", "digits.npz"]);
     let fit = "fit digits_sigmoid.onnx --data digits.npz --scale 0.0625 --take 0..300 --outputs 2..5";
     let secant = place.json(&format!("{fit} --curvature secant --curvature-points 1000..1100 -o secant"));
-    assert_eq!(secant["curvature_label"], "tested");
+    assert_eq!(
+        (&secant["curvature_choice"], &secant["certificate_label"]),
+        (&"secant".into(), &"tested".into())
+    );
     let curvature = secant["curvature"].as_f64().unwrap();
     assert!(curvature > 0.0 && secant["certificate_curvature"].as_f64() == Some(curvature));
-    assert_eq!(place.json(&format!("{fit} -o default"))["curvature_label"], "tested");
+    let auto = place.json(&format!("{fit} -o auto"));
+    assert_eq!((&auto["curvature_choice"], &auto["certificate_label"]), (&"auto".into(), &"tested".into()));
 
     place.done(&format!("{fit} --curvature 1 -o plain"));
     let report = place.json(&format!("{fit} --curvature 1 --certificate 50 -o wide"));
@@ -587,7 +701,7 @@ fn the_demo_needs_nothing_but_a_folder() {
 fn every_verb_explains_itself() {
     let place = Place::with(&[]);
     let help = place.done("--help");
-    for verb in ["demo", "run", "fit", "eval", "sweep", "inspect", "devices"] {
+    for verb in ["demo", "run", "fit", "eval", "pieces", "sweep", "inspect", "devices"] {
         assert!(help.contains(verb), "{help}");
         let text = place.done(&format!("{verb} --help"));
         assert!(text.contains(&format!("Usage: fenchel {verb}")), "{text}");
@@ -757,4 +871,121 @@ mod interrupted {
         assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
         assert!(place.path("sweep/rows.json").is_file());
     }
+}
+
+#[test]
+fn splines_are_fitted_in_many_ways() {
+    let place = Place::with(&["digits_cnn.onnx", "digits_gelu.onnx", "digits.npz"]);
+    let fit = "fit digits_cnn.onnx --data digits.npz --scale 0.0625 --take 0..1200 --validation 1200..1400";
+    let error = |options: &str| {
+        let report = place.json(&format!("{fit} --pieces 60 {options} -o s"));
+        let error = report["relative_rmse_validation"].as_f64().unwrap();
+        assert!(error > 0.0 && error < 1.0, "{options}: {report}");
+        // What is saved is what was fitted.
+        let summary = place.json("eval s --data digits.npz -o e.npz");
+        assert!(summary["certificate"].as_f64().unwrap() > 0.0, "{options}");
+        assert_eq!(report["certificate_label"], "tested", "{options}");
+        (error, report)
+    };
+    let (published, report) = error("");
+    assert_eq!((&report["selection"], &report["curvature_choice"]), (&"random".into(), &"auto".into()));
+    for options in [
+        "--select k-means",
+        "--select k-medoids:both",
+        "--select greedy",
+        "--select prune",
+        "--metric gradient",
+        "--metric diagonal --power 1",
+        "--metric active --rank 24",
+        "--metric principal",
+        "--per-output",
+        "--slopes auto",
+        "--slopes averaged",
+        "--soft nearest",
+        "--soft halves",
+        "--curvature secant",
+        "--curvature 3:5 --certificate secant",
+    ] {
+        error(options);
+    }
+    let (refined, report) = error("--refine 200");
+    assert!(refined < published / 2.0, "{refined} against {published}");
+    assert!(report["slopes"].is_null() && report["slopes_choice"] == "refined");
+    assert!(report["relative_rmse_before_refinement"].as_f64().unwrap() > refined);
+    assert_eq!(error("--refine 200").0, refined);
+
+    // A metric from a file is that metric.
+    place.write("weights.npy", &ArrayD::from_elem(vec![64], 2.0));
+    let of = |metric, curvature| {
+        error(&format!("--metric {metric} --certificate secant --curvature {curvature}")).0
+    };
+    let (plain, doubled) = (of("identity", 4), of("weights.npy", 2));
+    assert!((plain / doubled - 1.0).abs() < CLOSE, "{plain} {doubled}");
+
+    // Hessians and proofs are those of smooth networks.
+    let smooth =
+        "fit digits_gelu.onnx --data digits.npz --scale 0.0625 --take 0..300 --outputs 0,1 -o smooth";
+    let hessian = place.json(&format!("{smooth} --curvature hessian"));
+    assert_eq!(hessian["certificate_label"], "sampled");
+    let proved = place.json(&format!("{smooth} --curvature 3 --certificate proved --box 0,1 --boxes 1"));
+    assert_eq!(proved["certificate_label"], "proved");
+    assert!(proved["certificate_curvature"].as_f64() > hessian["certificate_curvature"].as_f64());
+    place.fails(&format!("{fit} --curvature hessian -o s"), 2, "secant");
+    place.fails(&format!("{smooth} --certificate proved"), 2, "box");
+}
+
+#[test]
+fn a_sweep_has_an_axis_for_everything() {
+    let place = Place::with(&["digits_cnn.onnx", "digits.npz"]);
+    let sweep = "sweep digits_cnn.onnx --data digits.npz --labels digits.npz --scale 0.0625 --anchors 0..400 \
+                 --points 1400..1797 --pieces 30,60 --select random,k-means --metric identity,principal \
+                 --curvature 3,auto --slopes 1,auto --refine 0 --seeds 1";
+    let printed = place.json(&format!("{sweep} -o one"));
+    let rows = printed["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2 * 16);
+    let named: BTreeSet<String> = rows
+        .iter()
+        .map(|row| {
+            let keys = ["selection", "metric", "curvature_choice", "slopes", "softness", "refine", "pieces"];
+            assert!(row["relative_rmse"].as_f64().unwrap() < 2.0, "{row}");
+            assert_eq!(row["points"], 397);
+            keys.map(|key| row[key].to_string()).join(" ")
+        })
+        .collect();
+    assert_eq!(named.len(), rows.len(), "no two rows are alike");
+    let table = text(&place.read("one/rows.csv"));
+    assert_eq!(table.lines().count(), 33);
+
+    // A row is what fit and eval give, and what a plain sweep gives.
+    let plain = place.json(
+        "sweep digits_cnn.onnx --data digits.npz --labels digits.npz --scale 0.0625 --anchors 0..400 --points 1400..1797 \
+         --pieces 30,60 --curvature 3 -o plain",
+    );
+    assert_eq!(plain["rows"][1], rows[1]);
+
+    // Interrupted after any row it goes on from there.
+    let mut checkpoint: Value = serde_json::from_slice(&place.read("one/checkpoint.json")).unwrap();
+    checkpoint["rows"].as_array_mut().unwrap().truncate(5);
+    fs::create_dir(place.path("two")).unwrap();
+    fs::write(place.path("two/checkpoint.json"), serde_json::to_vec(&checkpoint).unwrap()).unwrap();
+    place.done(&format!("{sweep} --resume -o two"));
+    place.same("two/rows.csv", &place, "one/rows.csv");
+    place.same("two/rows.json", &place, "one/rows.json");
+    place.fails(&format!("{} --resume -o two", sweep.replace("30,60", "30,61")), 2, "another");
+}
+
+#[test]
+fn a_preset_makes_the_published_figure() {
+    let place = Place::with(&["moons.onnx", "moons.npz"]);
+    let sweep = "sweep moons.onnx --data moons.npz --labels moons.npz --anchors 0..60 --points 500..900 --preset published";
+    let printed = place.json(&format!("{sweep} --curvature 1 -o figure"));
+    let rows = printed["rows"].as_array().unwrap();
+    let pieces: BTreeSet<u64> = rows.iter().map(|row| row["pieces"].as_u64().unwrap()).collect();
+    assert_eq!(pieces.into_iter().collect::<Vec<_>>(), [10, 20, 50, 60]);
+    assert_eq!(rows.len(), 40);
+    let picture = text(&place.read("figure/sweep.svg"));
+    for axis in ["relative RMSE", "agreement", "accuracy"] {
+        assert!(picture.contains(axis), "{axis}");
+    }
+    place.fails(&format!("{sweep} --pieces 10 -o other"), 2, "--pieces");
 }

@@ -114,6 +114,7 @@ impl Place {
         self.fails(&format!("run moons.onnx --data {data} -o y.npy --jacobian j.npy"), code, parts);
         self.fails(&format!("fit moons.onnx --data {data} --curvature 3 -o s.safetensors"), code, parts);
         self.fails(&format!("eval good.safetensors --data {data} -o e.npz"), code, parts);
+        self.fails(&format!("pieces good.safetensors --data {data} -o e.npz"), code, parts);
     }
 
     fn with_spline(self) -> Self {
@@ -237,9 +238,11 @@ fn damaged_splines_are_one_clear_line() {
     let place = Place::new().with_spline();
     let whole = fs::read(place.path("good.safetensors")).unwrap();
     let eval = "eval cut.safetensors --data moons.npz -o e.npz";
+    let with = "pieces good.safetensors --data moons.npz --with cut.safetensors -o e.npz";
     for length in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
         place.write("cut.safetensors", &whole[..length]);
         place.fails(eval, 1, &["'cut.safetensors'"]);
+        place.fails(with, 1, &["'cut.safetensors'"]);
     }
     // A length of the header that no file has.
     place.write("cut.safetensors", &[&[255; 8], &whole[8..]].concat());
@@ -248,6 +251,27 @@ fn damaged_splines_are_one_clear_line() {
     place.fails("eval folder --data moons.npz -o e.npz", 1, &["'folder'", "irectory"]);
     place.fails("eval nosuch --data moons.npz -o e.npz", 1, &["cannot read 'nosuch'", "No such file"]);
     place.fails("eval moons.onnx --data moons.npz -o e.npz", 1, &["'moons.onnx'", "spline"]);
+}
+
+#[test]
+fn pieces_that_cannot_be_counted_or_compared_are_refused() {
+    let place = Place::new().with_spline();
+    let fit = "fit moons.onnx --data moons.npz --curvature 3 --take";
+    let pieces = "pieces good.safetensors --data moons.npz -o e.npz";
+    place.fails(&format!("{pieces} --outputs 2"), 2, &["no output 2: expected 0 to 1"]);
+    place.fails(&format!("{pieces} --with nosuch"), 1, &["cannot read 'nosuch'", "No such file"]);
+    place.fails(&format!("{pieces} --with moons.onnx"), 1, &["'moons.onnx'", "spline"]);
+    place.refuses("pieces good.safetensors --data moons.npz", 2, &["--output"]);
+    place.fails(&format!("{pieces} --memory 300B"), 1, &["raise --memory", "at least"]);
+
+    place.succeeds(&format!("{fit} 0..49 -o less"));
+    place.fails(&format!("{pieces} --with less"), 1, &["'less' has 2 outputs", "49 convex", "50 convex"]);
+    place.succeeds(&format!("{fit} 0..50 --outputs 1 -o one"));
+    place.fails(&format!("{pieces} --with one"), 1, &["'one' has 1 outputs", "needs 2 outputs"]);
+    place.succeeds(&format!("{fit} 0..50 --metric diagonal --certificate 3 -o stretched"));
+    place.fails(&format!("{pieces} --with stretched"), 1, &["'stretched' has another metric"]);
+    place.succeeds(&format!("{fit} 0..50 --soft nearest:0.1 -o soft"));
+    place.fails("pieces soft --data moons.npz -o e.npz", 2, &["soft"]);
 }
 
 #[test]
@@ -427,12 +451,8 @@ fn wrong_usage_is_code_two() {
     let run = "run moons.onnx --data moons.npz -o y.npy --jacobian j.npy";
     place.fails(&format!("{run} --outputs 99"), 2, &["no output 99"]);
     place.fails("eval good.safetensors --data moons.npz --outputs 2 -o e.npz", 2, &["no output 2"]);
-    place.fails("fit moons.onnx --data moons.npz -o s.safetensors", 2, &["secant", "--curvature-points"]);
-    place.fails(
-        &format!("{fit} --certificate secant --curvature-points 0..1001"),
-        2,
-        &["--curvature-points"],
-    );
+    place.fails("fit moons.onnx --data moons.npz --take 0..1000 -o s", 2, &["validation", "no anchors"]);
+    place.fails(&format!("{fit} --certificate secant --validation 0..1001"), 2, &["--validation"]);
     let sweep = "sweep moons.onnx --data moons.npz --curvature 1 -o d";
     place.fails(&format!("{sweep} --anchors 0..10 --points 990..1001"), 2, &["--points 990..1001"]);
     place.fails(&format!("{sweep} --anchors 0..1001 --points 0..10"), 2, &["--anchors 0..1001"]);
@@ -589,6 +609,7 @@ fn outputs_that_cannot_be_written_are_named() {
         "run moons.onnx --data moons.npz --jacobian",
         "fit moons.onnx --data moons.npz --curvature 1 -o",
         "eval good.safetensors --data moons.npz -o",
+        "pieces good.safetensors --data moons.npz -o",
     ] {
         place.fails(&format!("{job} folder"), 1, &["cannot write 'folder'", "it is a folder"]);
         place.fails(&format!("{job} nosuch/file"), 1, &["'nosuch/file'", "no folder 'nosuch'"]);
@@ -652,4 +673,34 @@ fn a_row_of_a_good_file_is_read_whole() {
     let place = Place::new();
     place.succeeds("run moons.onnx --data moons.npz -o y.npy");
     assert_eq!(read_array(&place.path("y.npy"), None).unwrap().shape(), [1000, 2]);
+}
+
+#[test]
+fn options_of_a_fit_that_mean_nothing_are_refused() {
+    let place = Place::new();
+    let fit = "fit moons.onnx --data moons.npz --take 0..500 -o s.safetensors";
+    for (options, named) in [
+        ("--curvature best", "secant"),
+        ("--curvature 1:-2", "A:B"),
+        ("--select best", "k-means"),
+        ("--select k-means:colours", "gradients"),
+        ("--slopes steep", "averaged"),
+        ("--soft nearest:0", "above 0"),
+        ("--soft warm", "nearest"),
+        ("--box 1,0", "LO,HI"),
+        ("--metric nosuch", "principal"),
+        ("--metric gradient --rank 3", "rank 3"),
+        ("--metric gradient --rank 0", "rank 0"),
+        ("--metric gradient --power nan", "power"),
+        ("--refine 10 --soft nearest", "hard"),
+        ("--slopes averaged --soft nearest", "hard"),
+        ("--certificate auto", "bounds nothing"),
+        ("--certificate proved", "box"),
+        ("--validation 0..1001", "--validation"),
+        ("--pieces 501", "501"),
+    ] {
+        place.refuses(&format!("{fit} {options}"), 2, &[named]);
+    }
+    // A file that is no metric.
+    place.fails(&format!("{fit} --metric moons.onnx"), 1, &["moons.onnx"]);
 }

@@ -11,8 +11,8 @@ use fenchel::network::Network;
 use fenchel::network::onnx::{LoadOptions, load};
 use fenchel::spline::slice::{Slice, SliceImage, image, planes};
 use fenchel::spline::{
-    Certificate, Evaluated, Header, JetSource, Label, NetworkJets, Provenance, Selection, Spline, SplineFile,
-    evaluate, save, secant,
+    Certificate, Evaluated, Form, Header, JetSource, Label, NetworkJets, Provenance, Selection, Spline,
+    SplineFile, Tangents, evaluate, save, secant,
 };
 use fenchel::tolerance::{APPROXIMATE, CLOSE, EXACT, relative_difference};
 use fenchel::{Error, Scalar};
@@ -292,7 +292,8 @@ fn halves_may_have_pieces_of_their_own() {
     let network = mlp(17, [D, 13, K], Activation::Tanh);
     let (anchors, points) = (random_rows(18, 30, D), random_rows(19, 25, D));
     let mut spline = Spline::isotropic(1.5, K).unwrap();
-    (spline.lower, spline.upper) = (Selection::Some(vec![1, 4, 5, 20]), Selection::Some(vec![0, 2, 29]));
+    let (lower, upper) = (Selection::Some(vec![1, 4, 5, 20]), Selection::Some(vec![0, 2, 29]));
+    spline.form = Form::Tangents(Tangents { lower, upper, ..Tangents::default() });
     let all = with_source(&Cpu::<f64>::new(), &network, &anchors, |s| {
         gather(&spline, s, &points, &Context::default())
     });
@@ -489,12 +490,12 @@ fn saved(folder: &std::path::Path) -> (std::path::PathBuf, Evaluated<f64>, Array
     let network = mlp(20, [D, 13, K], Activation::Gelu);
     let (anchors, points) = (random_rows(21, 33, D), random_rows(22, 17, D));
     let mut spline = Spline::isotropic(0.8, K).unwrap();
-    spline.upper = Selection::Some(vec![3, 7, 31]);
+    spline.form = Form::Tangents(Tangents { upper: Selection::Some(vec![3, 7, 31]), ..Tangents::default() });
     spline.certificate =
         Certificate { curvature: vec![Curvature { a: 1.0, b: 2.0 }; K], label: Label::Tested };
     let path = folder.join("s.safetensors");
     let evaluated = with_source(&Cpu::<f32>::new(), &network, &anchors, |source| {
-        let header = Header::new(Provenance::default(), Normalization::default(), Label::Tested);
+        let header = Header::new(Provenance::default(), Normalization::default(), &spline);
         let indices: Vec<u64> = (100..133).collect();
         let context = Context::default().with_memory(100_000);
         save(OutputFile::create(&path).unwrap(), &spline, &header, source, &indices, &context).unwrap();
@@ -538,10 +539,10 @@ fn damaged_files_are_refused() {
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
         refusal(&bytes)
     };
-    let newer = replaced(r#"version\":1"#, r#"version\":9"#);
+    let newer = replaced(r#"version\":2"#, r#"version\":9"#);
     assert!(newer.contains("format version 9"), "{newer}");
     replaced(r#""shape":[33,3,7]"#, r#""shape":[33,7,3]"#);
-    replaced(r#"identity"#, r#"identify"#);
+    replaced(r#"tangents"#, r#"tangentz"#);
     replaced("anchors.values", "anchors.volues");
     let mut bytes = whole.clone();
     bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine::DeviceChoice;
 
+use super::recipe::{Axes, Making};
+
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
@@ -59,6 +61,8 @@ pub(super) enum Verb {
     Fit(Fit),
     /// Evaluate a spline: values, error bars, active pieces
     Eval(Eval),
+    /// Count how often each piece of a spline is active, and which pieces are the same
+    Pieces(PieceStatistics),
     /// Measure the spline's error over pieces, curvatures and seeds
     Sweep(Sweep),
     /// List a network's layers, shapes and parameters
@@ -206,25 +210,6 @@ pub(super) struct Run {
     pub jacobian: Option<PathBuf>,
 }
 
-/// How a curvature is found.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum CurvatureChoice {
-    Given(f64),
-    Secant,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Curving {
-    /// Points that a secant curvature is estimated on, as a range of the data's rows, apart from anchors and
-    /// points [default: up to 2000 rows that are neither]
-    #[arg(long, value_name = "RANGE", value_parser = range)]
-    pub curvature_points: Option<Range<usize>>,
-
-    /// Curvature of the error bars: a number, or secant [default: that of the spline]
-    #[arg(long, value_name = "C", value_parser = curvature, allow_negative_numbers = true)]
-    pub certificate: Option<CurvatureChoice>,
-}
-
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: fenchel fit model.onnx --data x.npy --take 0..8000 --pieces 1000 --curvature 3 \
@@ -238,20 +223,17 @@ pub(super) struct Fit {
     #[command(flatten)]
     pub outputs: Outputs,
 
-    /// Rows of the data to take anchors from, such as 0..8000 [default: all]
+    /// Rows of the data to take anchors from, such as 0..8000 [default: all; the first nine tenths where choices need
+    /// rows apart]
     #[arg(long, value_name = "RANGE", value_parser = range)]
     pub take: Option<Range<usize>>,
 
-    /// Number of pieces of each half, a random subset of the anchors, or all
+    /// Number of pieces of each half, or all
     #[arg(long, default_value = "all", value_parser = pieces, allow_negative_numbers = true)]
     pub pieces: Pieces,
 
-    /// Curvature: a number, or secant (the smallest for which the bounds hold over tested pairs)
-    #[arg(long, value_name = "C", default_value = "secant", value_parser = curvature, allow_negative_numbers = true)]
-    pub curvature: CurvatureChoice,
-
     #[command(flatten)]
-    pub curving: Curving,
+    pub making: Making,
 
     /// Where the spline goes
     #[arg(short, long, value_name = "S.safetensors")]
@@ -261,7 +243,7 @@ pub(super) struct Fit {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: fenchel eval spline.safetensors --data x.npy -o e.npz\n\n\
     Arrays: value, lower, upper [N, K] (the certificate); convex_piece, concave_piece [N, K], numbers of the \
-    spline's anchors. Data is scaled as it was for the fit unless --scale, --mean or --std say otherwise.")]
+    spline's anchors or of its own pieces (4294967295 where it is soft). Data is scaled as it was for the fit unless --scale, --mean or --std say otherwise.")]
 pub(super) struct Eval {
     /// A spline that fit has saved
     pub spline: PathBuf,
@@ -280,10 +262,38 @@ pub(super) struct Eval {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example: fenchel pieces spline.safetensors --data x.npy --means -o p.npz\n\n\
+    Arrays: convex_count, concave_count [K, M], how many points each piece is active at; convex_duplicate, \
+    concave_duplicate [K, M], the first piece that a piece equals (its own number where there is none); with --means \
+    convex_mean, concave_mean [K, M, D], as the network sees the data. Data is scaled as it was for the fit unless \
+    --scale, --mean or --std say otherwise.")]
+pub(super) struct PieceStatistics {
+    /// A spline that fit has saved
+    pub spline: PathBuf,
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// Write the mean of the points that each piece is active at
+    #[arg(long)]
+    pub means: bool,
+
+    /// Another spline of as many pieces: tell how far its slopes V' are from this one's V, |I - pinv(V) V'|
+    #[arg(long, value_name = "OTHER.safetensors")]
+    pub with: Option<PathBuf>,
+
+    /// Where the arrays go
+    #[arg(short, long, value_name = "P.npz")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "Example: fenchel sweep model.onnx --data x.npy --labels y.npy --anchors 0..8000 \
                         --points 8000..10000 --pieces 100,1000 --curvature 1,3 --seeds 5 -o sweep\n\n\
-    Writes rows.csv, rows.json and sweep.svg. All rows are measured together, point by point: rows.csv is \
-    complete after each chunk of points, with the number of points so far, and --resume goes on from there.")]
+    Writes rows.csv, rows.json and sweep.svg. Published splines of random subsets at given or secant curvatures are \
+    measured together, point by point, and rows.csv is complete after each chunk of points; all others are made one \
+    by one, and rows.csv grows by a row. --resume goes on from there.")]
 pub(super) struct Sweep {
     #[command(flatten)]
     pub model: Model,
@@ -312,12 +322,13 @@ pub(super) struct Sweep {
     #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',', value_parser = pieces, allow_negative_numbers = true)]
     pub pieces: Vec<Pieces>,
 
-    /// Curvatures: numbers, and secant
-    #[arg(long, value_name = "LIST", default_value = "secant", value_delimiter = ',', value_parser = curvature, allow_negative_numbers = true)]
-    pub curvature: Vec<CurvatureChoice>,
-
     #[command(flatten)]
-    pub curving: Curving,
+    pub axes: Axes,
+
+    /// The rows of a figure: published (10, 20, 50, 100 and so on to all pieces, ten seeds, mean and band of error,
+    /// agreement and accuracy)
+    #[arg(long, value_enum, conflicts_with_all = ["pieces", "seeds"])]
+    pub preset: Option<Preset>,
 
     /// How many seeds, from --seed on
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -336,6 +347,13 @@ pub(super) struct Sweep {
 pub(super) struct Inspect {
     #[command(flatten)]
     pub model: Model,
+}
+
+/// Rows that are asked for by one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Preset {
+    /// Numbers of pieces 1, 2 and 5 times powers of ten from 10 on, and all; ten seeds
+    Published,
 }
 
 /// A number of pieces.
@@ -375,7 +393,7 @@ fn memory(text: &str) -> Result<u64, String> {
     }
 }
 
-fn range(text: &str) -> Result<Range<usize>, String> {
+pub(super) fn range(text: &str) -> Result<Range<usize>, String> {
     let numbers = text.split_once("..").map(|(from, to)| (from.parse(), to.parse()));
     match numbers {
         Some((Ok(from), Ok(to))) if from < to => Ok(from..to),
@@ -426,14 +444,6 @@ fn size(text: &str) -> Result<Size, String> {
     }
 }
 
-fn curvature(text: &str) -> Result<CurvatureChoice, String> {
-    match text.parse::<f64>() {
-        _ if text == "secant" => Ok(CurvatureChoice::Secant),
-        Ok(number) if number.is_finite() && number >= 0.0 => Ok(CurvatureChoice::Given(number)),
-        _ => Err("expected a number of at least 0, or secant".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -474,7 +484,5 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         assert!(pieces("0").is_err() && pieces("-3").is_err() && pieces("some").is_err());
-        assert!(curvature("-1").is_err() && curvature("NaN").is_err() && curvature("inf").is_err());
-        assert_eq!(curvature("2.5"), Ok(CurvatureChoice::Given(2.5)));
     }
 }

@@ -95,7 +95,6 @@ impl Job for Demonstration<'_> {
         let anchors = data.select_range(ANCHORS)?;
         let source = NetworkJets::new(&program, anchors.clone(), outputs.clone())?;
         let tested = largest(&secant(&source, &program, &outputs, &data.select_range(ESTIMATE)?, context)?);
-        let given = |curvature| Setting { curvature, label: Label::Given };
         let sweep = Sweep {
             program: &program,
             outputs,
@@ -104,9 +103,9 @@ impl Job for Demonstration<'_> {
             labels: Some(labels[POINTS].to_vec()),
             settings: SweepSettings {
                 pieces: vec![10, 25, 50, 100, 200, 400, 800, 1200],
-                curvatures: vec![given(1.0), given(3.0), given(10.0)],
+                curvatures: [1.0, 3.0, 10.0].map(Setting::given).to_vec(),
                 seeds: (0..5).map(|i| context.seed().wrapping_add(i)).collect(),
-                certificate: Some(Setting { curvature: tested, label: Label::Tested }),
+                certificate: Some(Setting { label: Label::Tested, ..Setting::given(tested) }),
             },
         };
         let state = sweep.run(State::default(), context, |_| Ok(()))?;

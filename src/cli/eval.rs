@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::data::{Dataset, Normalization, NpzEntry, NpzWriter, OutputFile};
+use crate::data::{Dataset, NpzEntry, NpzWriter, OutputFile};
 use crate::engine::{Search, SplineEngine};
 use crate::spline::{Evaluated, SplineFile, evaluate};
 use crate::{Result, Scalar};
@@ -14,11 +14,7 @@ use super::session::{Job, Session};
 
 pub(super) fn eval(session: &Session, arguments: &args::Eval) -> Result<()> {
     let spline = SplineFile::open(&arguments.spline)?;
-    let mut options = arguments.data.reading.options();
-    if options.normalization == Normalization::default() {
-        options.normalization = spline.header().normalization.clone();
-    }
-    let points = Dataset::open(&arguments.data.data, &options)?;
+    let points = arguments.data.open_for(&spline)?;
     session.on_engine(spline.precision(), Eval { session, arguments, spline: &spline, points })
 }
 
@@ -34,7 +30,8 @@ impl Job for Eval<'_> {
 
     fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
         let Self { session, arguments, spline, points } = self;
-        let [pieces, all, _] = spline.lengths();
+        let [anchors, all, _] = spline.lengths();
+        let pieces = spline.spline().taken(anchors).into_iter().max().unwrap_or(anchors);
         let outputs = arguments.outputs.choose(all)?;
         let shape = [points.len(), outputs.len()];
         let float = |name| NpzEntry::new::<E::Scalar>(name, &shape);

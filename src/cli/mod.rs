@@ -11,7 +11,9 @@ mod devices;
 mod eval;
 mod fit;
 mod inspect;
+mod pieces;
 mod progress;
+mod recipe;
 mod run;
 mod session;
 mod sweep;
@@ -53,6 +55,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Verb::Run(arguments) => run::run(&session, &arguments),
         Verb::Fit(arguments) => fit::fit(&session, &arguments),
         Verb::Eval(arguments) => eval::eval(&session, &arguments),
+        Verb::Pieces(arguments) => pieces::pieces(&session, &arguments),
         Verb::Sweep(arguments) => sweep::sweep(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),

@@ -12,11 +12,11 @@ use crate::data::{Dataset, Normalization, ReadOptions};
 use crate::engine::cpu::keep_at_most;
 use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, Gpu, SplineEngine, device};
 use crate::network::onnx::{self, LoadOptions};
-use crate::network::{Constant, Network, Program};
-use crate::spline::{self, JetSource, Label};
+use crate::network::{Constant, Network};
+use crate::spline::SplineFile;
 use crate::{Error, Result};
 
-use super::args::{self, CurvatureChoice, Fix, Globals, List, Precision};
+use super::args::{self, Fix, Globals, List, Precision};
 use super::progress::Bars;
 
 /// The settled general arguments.
@@ -122,24 +122,6 @@ impl Session {
             result => result.map_err(Error::io("write", Path::new("standard output"))),
         }
     }
-
-    /// The smallest isotropic curvature that holds over the pairs of all anchors and `points`, or the given one.
-    pub(super) fn curvature<E: SplineEngine>(
-        &self,
-        choice: CurvatureChoice,
-        source: &impl JetSource<E>,
-        program: &Program<E>,
-        outputs: &[usize],
-        points: impl FnOnce() -> Result<Dataset>,
-    ) -> Result<(f64, Label)> {
-        match choice {
-            CurvatureChoice::Given(c) => Ok((c, Label::Given)),
-            CurvatureChoice::Secant => {
-                let curvatures = spline::secant(source, program, outputs, &points()?, &self.context)?;
-                Ok((spline::largest(&curvatures), Label::Tested))
-            }
-        }
-    }
 }
 
 impl args::Model {
@@ -168,6 +150,16 @@ impl args::Model {
     }
 }
 
+impl args::Part {
+    /// The names of the fixed inputs, and the fingerprints of what they are fixed at.
+    pub(super) fn fingerprints(&self) -> Result<Vec<[String; 2]>> {
+        let of = |Fix { input, file }: &Fix| {
+            Ok([input.clone(), Dataset::open(file, &ReadOptions::default())?.fingerprint()?])
+        };
+        self.fix.iter().map(of).collect()
+    }
+}
+
 impl args::Reading {
     pub(super) fn options(&self) -> ReadOptions {
         let (mean, std) = (self.mean.clone(), self.std.clone());
@@ -178,6 +170,15 @@ impl args::Reading {
 impl args::Data {
     pub(super) fn open(&self) -> Result<Dataset> {
         Dataset::open(&self.data, &self.reading.options())
+    }
+
+    /// As it was for the fit of a spline unless told otherwise.
+    pub(super) fn open_for(&self, spline: &SplineFile) -> Result<Dataset> {
+        let mut options = self.reading.options();
+        if options.normalization == Normalization::default() {
+            options.normalization = spline.header().normalization.clone();
+        }
+        Dataset::open(&self.data, &options)
     }
 }
 
@@ -209,30 +210,6 @@ pub(super) fn take(data: &Dataset, range: Option<&Range<usize>>, flag: &str) -> 
         )));
     }
     Ok(range)
-}
-
-/// How many rows a secant curvature is estimated on where the user does not say.
-const FOR_CURVATURE: usize = 2000;
-
-/// Points for a secant curvature: those asked for, or rows of `data` in none of `used`.
-pub(super) fn curvature_points(
-    data: &Dataset,
-    asked: Option<&Range<usize>>,
-    used: &[&Range<usize>],
-) -> Result<Dataset> {
-    if let Some(range) = asked {
-        return data.select_range(take(data, Some(range), "--curvature-points")?);
-    }
-    let free = (0..data.len()).filter(|row| !used.iter().any(|range| range.contains(row)));
-    let rows: Vec<usize> = free.take(FOR_CURVATURE).collect();
-    if rows.is_empty() {
-        return Err(Error::Argument(
-            "a secant curvature is estimated on points apart from the others, and no row of the data is left: \
-             take fewer anchors, or give --curvature-points"
-                .to_owned(),
-        ));
-    }
-    data.select(&rows)
 }
 
 /// The last part of a path, for titles and provenance.

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, read_labels, write_whole};
-use crate::engine::SplineEngine;
-use crate::report::{self, Row, Setting, State, Sweep, SweepSettings};
-use crate::spline::NetworkJets;
+use crate::engine::{Context, SplineEngine};
+use crate::report::{self, Made, Row, Setting, State, Sweep, SweepSettings};
+use crate::spline::{CurvatureChoice, Fitted, NetworkJets, Recipe, Subject};
 use crate::{Error, Result};
 
-use super::args::{self, CurvatureChoice, Pieces};
-use super::session::{Job, Loaded, Session, curvature_points, file_name, take};
+use super::args::{self, Preset};
+use super::recipe::{Axes, count, default_metric, default_slopes, words};
+use super::session::{Job, Loaded, Session, file_name, take};
 
 pub(super) fn sweep(session: &Session, arguments: &args::Sweep) -> Result<()> {
     let loaded = arguments.model.load()?;
@@ -39,20 +40,29 @@ struct Measure<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 struct Checkpoint {
     identity: Identity,
+    /// Of the rows that are measured together.
     state: State,
+    /// Those that are made one by one.
+    rows: Vec<Row>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Identity {
     model: String,
     cut: [Option<String>; 2],
+    logits: bool,
+    /// Names of fixed inputs, and what they are fixed at.
+    fixed: Vec<[String; 2]>,
     outputs: Vec<usize>,
     anchors: String,
     points: String,
+    validation: Option<String>,
     normalization: String,
     labels: Option<Vec<u32>>,
     precision: String,
     settings: SweepSettings,
+    /// The rows that are made one by one, and what they share.
+    others: Vec<String>,
 }
 
 impl Job for Measure<'_> {
@@ -73,84 +83,199 @@ impl Job for Measure<'_> {
         let points = judged.select_range(point_rows.clone())?;
         let labels =
             arguments.labels.as_ref().map(|path| labels(path, judged.len(), &point_rows)).transpose()?;
-
-        let source = NetworkJets::new(&program, anchors.clone(), outputs.clone())?;
-        let mut secant: Option<Setting> = None;
-        let mut setting = |choice: CurvatureChoice| -> Result<Setting> {
-            if let (CurvatureChoice::Secant, Some(known)) = (choice, secant) {
-                return Ok(known);
-            }
-            let used: &[_] = if other.is_some() { &[&anchor_rows] } else { &[&anchor_rows, &point_rows] };
-            let (curvature, label) = session.curvature(choice, &source, &program, &outputs, || {
-                curvature_points(&data, arguments.curving.curvature_points.as_ref(), used)
-            })?;
-            let setting = Setting { curvature, label };
-            if choice == CurvatureChoice::Secant {
-                secant = Some(setting);
-            }
-            Ok(setting)
+        let used: &[_] = if other.is_some() { &[&anchor_rows] } else { &[&anchor_rows, &point_rows] };
+        let validation = arguments.axes.common.validation(&data, used)?;
+        let subject = Subject {
+            network: &loaded.network,
+            program: &program,
+            outputs: &outputs,
+            anchors: &anchors,
+            validation: validation.as_ref(),
         };
-        let mut pieces: Vec<usize> = arguments
-            .pieces
-            .iter()
-            .map(|pieces| match pieces {
-                Pieces::All => anchors.len(),
-                Pieces::Some(pieces) => *pieces,
-            })
-            .collect();
-        pieces.sort_unstable();
-        pieces.dedup();
-        let mut curvatures: Vec<CurvatureChoice> = vec![];
-        for &choice in &arguments.curvature {
-            if !curvatures.contains(&choice) {
-                curvatures.push(choice);
-            }
-        }
-        let settings = SweepSettings {
-            pieces,
-            curvatures: curvatures.into_iter().map(&mut setting).collect::<Result<_>>()?,
-            seeds: (0..arguments.seeds).map(|i| context.seed().wrapping_add(i)).collect(),
-            certificate: arguments.curving.certificate.map(setting).transpose()?,
-        };
-        settings.check(anchors.len())?;
 
+        let rows = Rows::new(arguments, &anchors, program.dimension(), context.seed())?;
+        let settings = rows.settings(&subject, context)?;
         let folder = Folder::at(&arguments.output)?;
         let identity = Identity {
             model: loaded.model.fingerprint.clone(),
             cut: [arguments.model.part.from.clone(), arguments.model.part.node.clone()],
+            logits: arguments.model.part.logits,
+            fixed: arguments.model.part.fingerprints()?,
             outputs: outputs.clone(),
             anchors: anchors.fingerprint()?,
             points: points.fingerprint()?,
+            validation: validation.as_ref().map(Dataset::fingerprint).transpose()?,
             normalization: format!("{:?}", data.normalization()),
             labels: labels.clone(),
             precision: <E::Scalar as crate::Scalar>::NAME.to_owned(),
             settings: settings.clone(),
+            others: rows.single.iter().map(|single| format!("{:?}", single.recipe)).collect(),
         };
-        let state = if arguments.resume { folder.resume(&identity)? } else { State::default() };
+        let (state, done) = if arguments.resume { folder.resume(&identity)? } else { Default::default() };
+        let mut checkpoint = Checkpoint { identity, state, rows: done };
         let has_labels = labels.is_some();
-        let mut checkpoint = Checkpoint { identity, state: State::default() };
-        let table = |state: &State| settings.table(state, outputs.len(), has_labels);
-        let sweep = Sweep {
-            program: &program,
-            outputs: outputs.clone(),
-            anchors,
-            points,
-            labels,
-            settings: settings.clone(),
+        let table = |checkpoint: &Checkpoint| {
+            let mut rows = settings.table(&checkpoint.state, outputs.len(), has_labels);
+            rows.extend_from_slice(&checkpoint.rows);
+            rows
         };
-        let state = if state.points == sweep.points.len() {
-            state
-        } else {
+        if !rows.shared.is_empty() && checkpoint.state.points < points.len() {
+            let sweep = Sweep {
+                program: &program,
+                outputs: outputs.clone(),
+                anchors: anchors.clone(),
+                points: points.clone(),
+                labels: labels.clone(),
+                settings: settings.clone(),
+            };
+            let state = checkpoint.state.clone();
             sweep.run(state, context, |state| {
                 checkpoint.state = state.clone();
-                folder.store(&checkpoint, &table(state))
-            })?
-        };
-        let rows = table(&state);
-        let title = file_name(&arguments.model.model);
-        folder.finish(&rows, &title)?;
+                folder.store(&checkpoint, &table(&checkpoint))
+            })?;
+        }
+        for single in &rows.single[checkpoint.rows.len()..] {
+            let context = context.clone().with_seed(single.seed);
+            let Fitted { spline, chosen, .. } = subject.fit(&single.recipe, &context)?;
+            let source = NetworkJets::new(&program, anchors.select(&chosen)?, outputs.clone())?;
+            let row = report::judge(
+                (&program, &outputs),
+                (&spline, &source),
+                (&points, labels.as_deref()),
+                (single.recipe.pieces, single.made.clone()),
+                &context,
+            )?;
+            checkpoint.rows.push(row);
+            folder.store(&checkpoint, &table(&checkpoint))?;
+        }
+        let rows = table(&checkpoint);
+        folder.finish(&rows, &file_name(&arguments.model.model))?;
         Ok(rows)
     }
+}
+
+/// The rows of a sweep: published splines of random subsets share their products and are measured together, all others
+/// are made and judged one by one.
+struct Rows {
+    pieces: Vec<usize>,
+    seeds: Vec<u64>,
+    /// The curvatures of the rows that are measured together, and of their error bars.
+    shared: Vec<CurvatureChoice>,
+    certificate: Option<CurvatureChoice>,
+    single: Vec<Single>,
+}
+
+struct Single {
+    recipe: Recipe,
+    seed: u64,
+    made: Made,
+}
+
+impl Rows {
+    fn new(arguments: &args::Sweep, anchors: &Dataset, dimension: usize, seed: u64) -> Result<Self> {
+        let Axes { select, metric, curvature, slopes, soft, refine, common } = &arguments.axes;
+        let (mut pieces, count_of_seeds) = match arguments.preset {
+            Some(Preset::Published) => (of_the_published_figure(anchors.len()), 10),
+            None => {
+                let pieces = arguments.pieces.iter().map(|&p| count(p, anchors.len())).collect();
+                (pieces, arguments.seeds)
+            }
+        };
+        pieces.sort_unstable();
+        pieces.dedup();
+        let seeds: Vec<u64> = (0..count_of_seeds).map(|i| seed.wrapping_add(i)).collect();
+        let plain = |choice: &CurvatureChoice| match choice {
+            CurvatureChoice::Given(given) => given.a == given.b,
+            choice => *choice == CurvatureChoice::Secant,
+        };
+        let together = !common.per_output && common.certificate.as_ref().is_none_or(plain);
+        let (mut shared, mut single) = (vec![], vec![]);
+        for (&select, &refine) in product(select, refine) {
+            let metrics =
+                if metric.is_empty() { &[default_metric(refine > 0).to_owned()] } else { &metric[..] };
+            let slopes = if slopes.is_empty() { &[default_slopes(refine > 0)] } else { &slopes[..] };
+            for ((metric, &slopes), (&soft, &curvature)) in
+                product(metrics, slopes).flat_map(|a| product(soft, curvature).map(move |b| (a, b)))
+            {
+                let made = Made {
+                    selection: words::selection(&select, false),
+                    metric: metric.clone(),
+                    curvature_choice: words::curvature(&curvature),
+                    slopes: words::slopes(&slopes),
+                    softness: words::softness(&soft),
+                    refine,
+                };
+                if together && plain(&curvature) && made == Made::published(made.curvature_choice.clone()) {
+                    if !shared.contains(&curvature) {
+                        shared.push(curvature);
+                    }
+                    continue;
+                }
+                for (&pieces, &seed) in product(&pieces, &seeds) {
+                    let recipe = Recipe {
+                        pieces,
+                        selection: select,
+                        metric: common.metric(metric, dimension)?,
+                        curvature,
+                        per_output: common.per_output,
+                        slopes,
+                        softness: soft,
+                        refine,
+                        certificate: common.certificate,
+                        domain: common.domain(dimension),
+                    };
+                    recipe.check()?;
+                    single.push(Single { recipe, seed, made: made.clone() });
+                }
+            }
+        }
+        if let Some(pieces) = pieces.iter().find(|&&p| p > anchors.len()) {
+            let anchors = anchors.len();
+            return Err(Error::Argument(format!(
+                "{pieces} pieces of {anchors} anchors: expected 1 to {anchors}"
+            )));
+        }
+        Ok(Self { pieces, seeds, shared, certificate: common.certificate, single })
+    }
+
+    /// The settings of the rows that are measured together.
+    fn settings<E: SplineEngine>(
+        &self,
+        subject: &Subject<'_, E>,
+        context: &Context,
+    ) -> Result<SweepSettings> {
+        let mut known: Vec<(CurvatureChoice, Setting)> = vec![];
+        let mut setting = |choice: CurvatureChoice| -> Result<Setting> {
+            if let Some((_, setting)) = known.iter().find(|(known, _)| *known == choice) {
+                return Ok(setting.clone());
+            }
+            let (curvature, label) = subject.isotropic(choice, context)?;
+            let setting = Setting { curvature, label, choice: words::curvature(&choice) };
+            known.push((choice, setting.clone()));
+            Ok(setting)
+        };
+        let curvatures: Vec<Setting> = self.shared.iter().map(|&c| setting(c)).collect::<Result<_>>()?;
+        let certificate = if curvatures.is_empty() { None } else { self.certificate };
+        let settings = SweepSettings {
+            pieces: self.pieces.clone(),
+            certificate: certificate.map(setting).transpose()?,
+            curvatures,
+            seeds: self.seeds.clone(),
+        };
+        Ok(settings)
+    }
+}
+
+/// 10, 20, 50, 100 and so on below `anchors`, and all.
+fn of_the_published_figure(anchors: usize) -> Vec<usize> {
+    let decades = (1..).map(|decade| 10_usize.pow(decade));
+    let all = decades.flat_map(|ten| [1, 2, 5].map(|digit| digit * ten));
+    all.take_while(|&pieces| pieces < anchors).chain([anchors]).collect()
+}
+
+/// All pairs, the second changing faster.
+fn product<'a, A, B>(a: &'a [A], b: &'a [B]) -> impl Iterator<Item = (&'a A, &'a B)> {
+    a.iter().flat_map(move |a| b.iter().map(move |b| (a, b)))
 }
 
 /// Labels of the points: one for each row of their data, or one for each point.
@@ -184,10 +309,10 @@ impl Folder {
     }
 
     /// The state of the same sweep, from its beginning where there is none.
-    fn resume(&self, identity: &Identity) -> Result<State> {
+    fn resume(&self, identity: &Identity) -> Result<(State, Vec<Row>)> {
         let path = self.0.join("checkpoint.json");
         if !path.exists() {
-            return Ok(State::default());
+            return Ok(Default::default());
         }
         let text = fs::read(&path).map_err(Error::io("read", &path))?;
         let checkpoint: Checkpoint =
@@ -199,7 +324,7 @@ impl Folder {
                 path.display()
             )));
         }
-        Ok(checkpoint.state)
+        Ok((checkpoint.state, checkpoint.rows))
     }
 
     fn store(&self, checkpoint: &Checkpoint, rows: &[Row]) -> Result<()> {

@@ -15,6 +15,7 @@ pub trait Element: npyz::AutoSerialize + bytemuck::Pod {}
 
 impl<S: Scalar> Element for S {}
 impl Element for u32 {}
+impl Element for u64 {}
 
 /// Reads a whole array into memory, as `f64`, out of an `.npy`, `.npz` or IDX (raw or gzip) file. Its values
 /// may be of any type that [`Dataset::open`](crate::data::Dataset::open) reads; they are not checked to be

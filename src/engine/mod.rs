@@ -30,7 +30,7 @@ pub use gpu::Gpu;
 pub use interval::{Interval, IntervalBuffer};
 pub use kernels::{
     Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, MaxAffineSpec,
-    MaxAffineValues, Search, SliceValues, SoftHalves, SoftSpec, SoftValues, Window,
+    MaxAffineValues, Pulls, Search, SliceValues, SoftHalves, SoftSpec, SoftValues, Step, Window,
 };
 pub use tensor::Tensor;
 
@@ -250,6 +250,8 @@ pub trait SplineEngine: Engine {
     type SoftEnvelope: Send;
     /// A secant curvature in the making.
     type Secant: Send;
+    /// Affine pieces that are being fitted.
+    type Descent: Send;
 
     /// What the device can do at most, measured.
     fn floor(&self) -> Result<Floor>;
@@ -343,4 +345,27 @@ pub trait SplineEngine: Engine {
     /// For each output the smallest `(a, b)` for which `T_i - (a/2) d^2 <= g <= T_i + (b/2) d^2` over all pairs
     /// of distinct points (never below 0).
     fn secant_finish(&self, secant: Self::Secant) -> Result<Vec<Curvature>>;
+
+    /// Begins to fit affine pieces, from `slopes [M, D]` and `conjugates [M]` on.
+    fn descent(&self, slopes: &[Self::Scalar], conjugates: &[Self::Scalar]) -> Result<Self::Descent>;
+
+    /// The largest piece at each of `points [N, D]` and which it is, as [`max_affine`](Self::max_affine).
+    fn descent_active(
+        &self,
+        descent: &Self::Descent,
+        points: &TensorOf<Self>,
+    ) -> Result<MaxAffineValues<Self::Scalar>>;
+
+    /// Moves the pieces that points pull at, each by a step of its own: the derivative of the loss with respect to
+    /// `p_i` is the sum of the points times their derivatives, with respect to `c_i` the negative sum of these.
+    fn descend(
+        &self,
+        descent: &mut Self::Descent,
+        points: &TensorOf<Self>,
+        pulls: &Pulls<Self::Scalar>,
+        step: Step,
+    ) -> Result<()>;
+
+    /// Reads the pieces back: slopes `[M, D]` and conjugates `[M]`.
+    fn descent_finish(&self, descent: Self::Descent) -> Result<[Vec<Self::Scalar>; 2]>;
 }

@@ -2,12 +2,13 @@
 
 use ndarray::{Array2, ArrayView2};
 
+use crate::activation::Activation;
 use crate::engine::plan::{self, Chunks};
 use crate::engine::{Arithmetic, Context, Engine, IndicesOf, Jets, JetsOf, TensorOf};
 use crate::{Error, Result, Scalar};
 
 use super::operators::{ParameterFactors, Pass, Prepared};
-use super::{Network, simplify};
+use super::{Kind, Network, Op, simplify};
 
 /// Samples that run at once at most: more gains nothing, the products inside are large enough long before.
 const SAMPLES: usize = 1024;
@@ -23,6 +24,10 @@ pub struct Program<E: Engine> {
 struct Step<E: Engine> {
     name: String,
     work: Work<E>,
+    /// The elementwise function that it is, if no layer has one fused into it.
+    activation: Option<Activation>,
+    /// Whether it is neither affine nor such a function.
+    mixes: bool,
     inputs: Vec<usize>,
     shape: Vec<usize>,
     /// Operations in its products for one sample.
@@ -71,6 +76,15 @@ impl Network {
         self.cut(None, None)?.lay_out(engine)
     }
 
+    /// As [`compile`](Self::compile), with the constants of the file to the bit: nothing is folded into weights, where
+    /// it would be rounded. For proofs.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub(crate) fn compile_exact<E: Engine>(&self, engine: &E) -> Result<Program<E>> {
+        simplify::merge(&self.cut(None, None)?)?.lay_out(engine)
+    }
+
     /// Lays out a network that was cut.
     fn lay_out<E: Engine>(&self, engine: &E) -> Result<Program<E>> {
         let network = self;
@@ -101,9 +115,17 @@ impl Network {
                 }
             };
             let name = node.name.clone();
+            let activation = match (&node.op, &work) {
+                (Some(Op::Activation(activation)), Work::Operator(_)) => Some(*activation),
+                _ => None,
+            };
+            let kind = node.op.as_ref().map_or(Kind::Affine, |op| op.operator().kind());
+            let mixes = kind != Kind::Affine && activation.is_none() && matches!(work, Work::Operator(_));
             steps.push(Step {
                 name,
                 work,
+                activation,
+                mixes,
                 inputs,
                 shape,
                 flops,
@@ -210,6 +232,76 @@ impl<E: Engine> Program<E> {
             Work::Input | Work::Fixed(_) => Ok(()),
         })?;
         Ok(())
+    }
+
+    /// Whether all that bends is elementwise functions: what [`bends`](Self::bends) needs.
+    pub(crate) fn bends_elementwise(&self) -> bool {
+        self.steps.iter().all(|step| !step.mixes)
+    }
+
+    /// What second derivatives are made of, at `x [N, D]`: with the Jacobian `J` of the input of an elementwise function
+    /// `s` and the cotangent `d` of its output, the Hessian of an output is the sum of `J^T diag(d s'') J` over all
+    /// functions, where everything between them is affine.
+    ///
+    /// On the way forward `narrow` may replace the input `[N, ..]` of each function, given its tangents `[N * D, ..]`.
+    /// On the way back `each` sees, for each function, the last first: the function, its input, the tangents, and the
+    /// cotangents `[N * K', ..]` for the chosen outputs. All values and the tangents at every function are held.
+    ///
+    /// # Errors
+    /// As [`jets`](Self::jets), and whatever the closures say.
+    pub(crate) fn bends(
+        &self,
+        x: &TensorOf<E>,
+        outputs: &[usize],
+        mut narrow: impl FnMut(&TensorOf<E>, &TensorOf<E>) -> Result<TensorOf<E>>,
+        mut each: impl FnMut(Activation, &TensorOf<E>, &TensorOf<E>, &TensorOf<E>) -> Result<()>,
+    ) -> Result<()> {
+        self.check_outputs(outputs)?;
+        let rows = x.rows();
+        let mut bent = vec![false; self.steps.len()];
+        for step in self.steps.iter().filter(|step| step.activation.is_some()) {
+            bent[step.inputs[0]] = true;
+        }
+        let mut trace = Trace { values: vec![Some(self.sample(x)?)], picked: vec![None] };
+        let mut tangents = vec![Some(self.every_direction(rows)?)];
+        for (i, step) in self.steps.iter().enumerate().skip(1) {
+            if step.activation.is_some()
+                && let (Some(value), Some(tangent)) =
+                    (&trace.values[step.inputs[0]], &tangents[step.inputs[0]])
+            {
+                trace.values[step.inputs[0]] = Some(narrow(value, tangent)?);
+            }
+            let (value, picked) = {
+                let inputs: Vec<&TensorOf<E>> =
+                    step.inputs.iter().filter_map(|&j| trace.values[j].as_ref()).collect();
+                self.run(step, &inputs)?
+            };
+            trace.values.push(Some(value));
+            trace.picked.push(picked);
+            let tangent = self.tangent(&trace, i, &tangents)?;
+            for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i && !bent[j]) {
+                tangents[j] = None;
+            }
+            tangents.push(tangent);
+        }
+        self.cotangents(&trace, rows, outputs, |i, cotangent| {
+            let step = &self.steps[i];
+            let Some(activation) = step.activation else { return Ok(()) };
+            match (&trace.values[step.inputs[0]], &tangents[step.inputs[0]]) {
+                (Some(value), Some(tangents)) => each(activation, value, tangents, cotangent),
+                _ => unreachable!("nothing was dropped, and the function varies"),
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Bytes that [`bends`](Self::bends) holds for each sample, with as much again for what is made on the way.
+    pub(crate) fn bends_bytes(&self, outputs: usize) -> u64 {
+        let inputs = self.steps.iter().filter(|step| step.activation.is_some()).map(|step| step.len());
+        let widest = self.steps.iter().map(Step::held).max().unwrap_or(0);
+        let values: usize = self.steps.iter().map(Step::held).sum();
+        let tangents = self.dimension() * (self.dimension() + inputs.sum::<usize>() + 4 * widest);
+        (2 * (values + tangents + outputs * 4 * widest) * size_of::<E::Scalar>()) as u64
     }
 
     /// A forward pass; the output is kept, other values where `keep` says so.
@@ -454,24 +546,35 @@ impl<E: Engine> Program<E> {
         }
     }
 
-    /// Jacobians `[N, K, D]` by tangents along every input element.
-    fn tangents(&self, trace: &Trace<E>, rows: usize) -> Result<TensorOf<E>> {
+    /// The unit vectors of the input space as tangents, `[N * D, ..]`.
+    fn every_direction(&self, rows: usize) -> Result<TensorOf<E>> {
         let dimension = self.dimension();
         let mut seed = vec![E::Scalar::of(0.0); rows * dimension * dimension];
         for (direction, row) in seed.chunks_exact_mut(dimension).enumerate() {
             row[direction % dimension] = E::Scalar::of(1.0);
         }
-        let shape = [&[rows * dimension], &self.steps[0].shape[..]].concat();
-        let mut tangents: Vec<Option<TensorOf<E>>> = vec![Some(self.engine.upload(&seed, &shape)?)];
+        self.engine.upload(&seed, &[&[rows * dimension], &self.steps[0].shape[..]].concat())
+    }
+
+    /// The tangent of step `i` from those before it.
+    fn tangent(
+        &self,
+        trace: &Trace<E>,
+        i: usize,
+        tangents: &[Option<TensorOf<E>>],
+    ) -> Result<Option<TensorOf<E>>> {
+        let step = &self.steps[i];
+        let Work::Operator(op) = &step.work else { return Ok(None) };
+        let inputs: Vec<Option<&TensorOf<E>>> = step.inputs.iter().map(|&j| tangents[j].as_ref()).collect();
+        op.jacobian_vector(&self.engine, &self.pass(trace, i), &inputs).map(Some)
+    }
+
+    /// Jacobians `[N, K, D]` by tangents along every input element.
+    fn tangents(&self, trace: &Trace<E>, rows: usize) -> Result<TensorOf<E>> {
+        let dimension = self.dimension();
+        let mut tangents = vec![Some(self.every_direction(rows)?)];
         for (i, step) in self.steps.iter().enumerate().skip(1) {
-            let tangent = match &step.work {
-                Work::Operator(op) => {
-                    let inputs: Vec<Option<&TensorOf<E>>> =
-                        step.inputs.iter().map(|&j| tangents[j].as_ref()).collect();
-                    Some(op.jacobian_vector(&self.engine, &self.pass(trace, i), &inputs)?)
-                }
-                Work::Input | Work::Fixed(_) => None,
-            };
+            let tangent = self.tangent(trace, i, &tangents)?;
             for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i) {
                 tangents[j] = None;
             }

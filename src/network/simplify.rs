@@ -10,6 +10,15 @@ use super::{Constant, Network, Node, Op};
 /// The network with normalisation, constant shifts and ReLU folded into the layer below, and `x * sigmoid(x)` as
 /// one activation.
 pub(super) fn simplify(network: &Network) -> Result<Network> {
+    rewrite(network, true)
+}
+
+/// The network with `x * sigmoid(x)` as one activation: what leaves every constant as it is.
+pub(super) fn merge(network: &Network) -> Result<Network> {
+    rewrite(network, false)
+}
+
+fn rewrite(network: &Network, fold: bool) -> Result<Network> {
     let Network { mut nodes, outputs, names } = network.clone();
     let mut users = vec![0_usize; nodes.len()];
     nodes.iter().flat_map(|node| &node.inputs).for_each(|&i| users[i] += 1);
@@ -17,7 +26,8 @@ pub(super) fn simplify(network: &Network) -> Result<Network> {
     for i in 0..nodes.len() {
         if let Some((op, inputs)) = silu(&nodes, i) {
             (nodes[i].op, nodes[i].inputs) = (Some(op), inputs);
-        } else if let &[below] = &nodes[i].inputs[..]
+        } else if fold
+            && let &[below] = &nodes[i].inputs[..]
             && users[below] == 1
             && let Some(op) = absorb(&nodes[below], &nodes[i])?
         {

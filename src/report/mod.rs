@@ -1,9 +1,11 @@
 //! Measurements over many settings, as tables and pictures.
 
+mod judge;
 mod plot;
 mod sweep;
 mod table;
 
+pub use judge::{Made, Row, judge};
 pub use plot::sweep_svg;
-pub use sweep::{Row, Setting, State, Sweep, SweepSettings};
+pub use sweep::{Setting, State, Sweep, SweepSettings};
 pub use table::{csv, markdown};

@@ -9,8 +9,8 @@ use plotters::prelude::*;
 
 use crate::{Error, Result};
 
-use super::Row;
 use super::table::significant;
+use super::{Made, Row};
 
 /// Colours that stay apart for colour-blind readers too (Okabe & Ito 2008).
 const COLOURS: [RGBColor; 7] = [
@@ -29,8 +29,8 @@ struct Series {
     points: Vec<(f64, [f64; 3])>,
 }
 
-/// Error and agreement of a sweep against the number of pieces on a logarithmic axis: one line for each
-/// curvature (the mean over seeds), a band from the lowest to the highest seed.
+/// Error, agreement and accuracy of a sweep, as far as they are known, against the number of pieces on a logarithmic axis: one line for each way to
+/// make a spline (the mean over seeds), a band from the lowest to the highest seed.
 ///
 /// # Errors
 /// [`Error::Argument`] without rows.
@@ -39,8 +39,12 @@ pub fn sweep_svg(rows: &[Row], title: &str) -> Result<String> {
         return Err(Error::Argument("there are no rows to draw".to_owned()));
     }
     let mut svg = String::new();
+    // The same height for each diagram, whatever is known.
+    let known = |value: &dyn Fn(&Row) -> bool| u32::from(rows.iter().any(value));
+    let height =
+        40 + 360 * (1 + known(&|row| row.agreement.is_some()) + known(&|row| row.accuracy.is_some()));
     {
-        let root = SVGBackend::with_string(&mut svg, (920, 760)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut svg, (940, height)).into_drawing_area();
         draw(&root, rows, title).map_err(|e| Error::Argument(format!("the picture cannot be drawn: {e}")))?;
     }
     Ok(svg)
@@ -53,9 +57,13 @@ fn draw(root: &Area<'_>, rows: &[Row], title: &str) -> Fallible {
     root.fill(&WHITE)?;
     let root = root.titled(title, ("sans-serif", 22))?;
     let (charts, side) = root.split_horizontally(740);
-    let (above, below) = charts.split_vertically(360);
     let errors = series(rows, |row| Some(row.relative_rmse));
-    let agreement = series(rows, |row| row.agreement.map(|share| 100.0 * share));
+    let percent = |share: Option<f64>| share.map(|share| 100.0 * share);
+    let shares = [
+        ("agreement (%)", series(rows, |row| percent(row.agreement))),
+        ("accuracy (%)", series(rows, |row| percent(row.accuracy))),
+    ];
+    let shares: Vec<_> = shares.into_iter().filter(|(_, series)| !series.is_empty()).collect();
     legend(&side, &errors)?;
     let x = padded(rows.iter().map(|row| row.pieces as f64));
     let values = |all: &[Series]| -> Vec<f64> {
@@ -63,12 +71,12 @@ fn draw(root: &Area<'_>, rows: &[Row], title: &str) -> Fallible {
     };
     // The error spans decades at small curvatures, so its axis is logarithmic too.
     let y = padded(values(&errors).into_iter());
-    let area = if agreement.is_empty() { &charts } else { &above };
-    panel(area, x.clone(), logarithmic(y), "relative RMSE", &errors)?;
-    if !agreement.is_empty() {
-        let lowest = values(&agreement).into_iter().fold(100.0, f64::min);
+    let areas = charts.split_evenly((1 + shares.len(), 1));
+    panel(&areas[0], x.clone(), logarithmic(y), "relative RMSE", &errors)?;
+    for (area, (name, series)) in areas[1..].iter().zip(&shares) {
+        let lowest = values(series).into_iter().fold(100.0, f64::min);
         let y = ((lowest / 10.0).floor() * 10.0).clamp(0.0, 90.0)..100.0;
-        panel(&below, x, y, "agreement (%)", &agreement)?;
+        panel(area, x.clone(), y, name, series)?;
     }
     Ok(())
 }
@@ -124,19 +132,17 @@ fn legend(area: &Area<'_>, all: &[Series]) -> Fallible {
 
 const TEXT: (&str, u32) = ("sans-serif", 15);
 
-/// One series for each curvature.
+/// One series for each way to make a spline.
 fn series(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> Vec<Series> {
-    let mut all: Vec<(f64, Series)> = vec![];
+    let mut all: Vec<(&Made, Series)> = vec![];
     for row in rows {
         let Some(value) = value(row).filter(|v| v.is_finite()) else { continue };
-        let at = all.iter().position(|(c, _)| *c == row.curvature).unwrap_or_else(|| {
-            let label = format!("curvature {}", significant(row.curvature));
-            all.push((row.curvature, Series { label, points: vec![] }));
+        let at = all.iter().position(|(made, _)| **made == row.made).unwrap_or_else(|| {
+            all.push((&row.made, Series { label: row.made.name(), points: vec![] }));
             all.len() - 1
         });
         let points = &mut all[at].1.points;
-        let seeds =
-            rows.iter().filter(|r| (r.pieces, r.curvature) == (row.pieces, row.curvature)).count() as f64;
+        let seeds = rows.iter().filter(|r| (r.pieces, &r.made) == (row.pieces, &row.made)).count() as f64;
         let x = row.pieces as f64;
         match points.last_mut().filter(|(last, _)| *last == x) {
             Some((_, [low, mean, high])) => {
@@ -188,6 +194,7 @@ mod tests {
             violations: 0.0,
             certificate_curvature: curvature,
             certificate_label: Label::Given,
+            made: Made::published(curvature.to_string()),
         }
     }
 

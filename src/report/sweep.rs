@@ -11,15 +11,26 @@ use crate::data::Dataset;
 use crate::engine::{Context, Curvature, EnvelopeSpec, EnvelopeValues, Search, SplineEngine};
 use crate::network::Program;
 use crate::spline::{Demand, JetSource, Label, NetworkJets, envelopes, shuffled};
-use crate::{Error, Result, Scalar, tolerance};
+use crate::{Error, Result, Scalar};
+
+use super::judge::{Made, Outputs, Row, Sums, Unmeasured};
 
 /// A curvature and where it comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
     /// The curvature, for both halves and all outputs.
     pub curvature: f64,
     /// Its origin.
     pub label: Label,
+    /// How it was chosen: `secant`, or the number itself.
+    pub choice: String,
+}
+
+impl Setting {
+    /// A curvature that the user gave.
+    pub fn given(curvature: f64) -> Self {
+        Self { curvature, label: Label::Given, choice: curvature.to_string() }
+    }
 }
 
 /// The axes of a sweep.
@@ -35,56 +46,13 @@ pub struct SweepSettings {
     pub certificate: Option<Setting>,
 }
 
-/// One row of the table; lengths are in units of the outputs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// Pieces of each half.
-    pub pieces: usize,
-    /// Curvature of both halves and all outputs.
-    pub curvature: f64,
-    /// The seed that chose the pieces.
-    pub seed: u64,
-    /// Points judged on.
-    pub points: usize,
-    /// Root mean square error over the standard deviation of the outputs, both pooled over points and outputs.
-    pub relative_rmse: f64,
-    /// Mean absolute error.
-    pub mean_abs: f64,
-    /// Largest absolute error.
-    pub max_abs: f64,
-    /// Share of points at which spline and network have the same largest output; absent with one output.
-    pub agreement: Option<f64>,
-    /// Share of points at which the spline's largest output is the label; absent without labels.
-    pub accuracy: Option<f64>,
-    /// Mean half-width `(U - L) / 2` of the certificate.
-    pub certificate: f64,
-    /// Share of points and outputs at which the network lies outside the certificate.
-    pub violations: f64,
-    /// The certificate's curvature.
-    pub certificate_curvature: f64,
-    /// Where that comes from.
-    pub certificate_label: Label,
-}
-
 /// What has been summed so far; it can be stored and continued from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Points judged on.
     pub points: usize,
-    /// Sum and sum of squares of the network's outputs.
-    outputs: [f64; 2],
+    outputs: Outputs,
     rows: Vec<Sums>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Sums {
-    squared: f64,
-    absolute: f64,
-    largest: f64,
-    agree: usize,
-    correct: usize,
-    width: f64,
-    violated: usize,
 }
 
 /// A sweep over points `points` of a network's spline from `anchors`.
@@ -149,31 +117,22 @@ impl SweepSettings {
 
     /// The finished table: by pieces, then curvature, then seed.
     pub fn table(&self, state: &State, outputs: usize, has_labels: bool) -> Vec<Row> {
-        let (points, values) = (state.points as f64, (state.points * outputs) as f64);
-        let [sum, squares] = state.outputs;
-        let deviation = (squares / values - (sum / values).powi(2)).max(0.0).sqrt();
         let mut sums = state.rows.iter();
         let mut rows = Vec::with_capacity(self.rows());
         for &pieces in &self.pieces {
             for setting in &self.curvatures {
                 for &seed in &self.seeds {
-                    let sums = sums.next().copied().unwrap_or_default();
                     let certificate = self.certificate.as_ref().unwrap_or(setting);
-                    rows.push(Row {
+                    let unmeasured = Unmeasured {
                         pieces,
                         curvature: setting.curvature,
                         seed,
                         points: state.points,
-                        relative_rmse: (sums.squared / values).sqrt() / deviation,
-                        mean_abs: sums.absolute / values,
-                        max_abs: sums.largest,
-                        agreement: (outputs > 1).then_some(sums.agree as f64 / points),
-                        accuracy: has_labels.then_some(sums.correct as f64 / points),
-                        certificate: sums.width / values,
-                        violations: sums.violated as f64 / values,
-                        certificate_curvature: certificate.curvature,
-                        certificate_label: certificate.label,
-                    });
+                        certificate: (certificate.curvature, certificate.label),
+                        made: Made::published(setting.choice.clone()),
+                    };
+                    let sums = sums.next().copied().unwrap_or_default();
+                    rows.push(sums.row(&state.outputs, outputs, has_labels, unmeasured));
                 }
             }
         }
@@ -246,10 +205,7 @@ impl<E: SplineEngine> Sweep<'_, E> {
                     state.rows[self.settings.row(slot, line)] = sums;
                 }
             }
-            for g in &truth {
-                state.outputs[0] += g;
-                state.outputs[1] += g * g;
-            }
+            state.outputs.take(&truth);
             state.points += points;
             visit(&state)
         })?;
@@ -286,40 +242,12 @@ impl<E: SplineEngine> Sweep<'_, E> {
             let [(_, spline), (_, certificate)] = &best;
             let rows = spline.chunks_exact(outputs).zip(certificate.chunks_exact(outputs));
             for (n, ((spline, certificate), truth)) in rows.zip(truth.chunks_exact(outputs)).enumerate() {
-                row.take(&self.outputs, spline, certificate, truth, labels.map(|labels| labels[n]));
+                let value = |k: usize| (spline[k][0] + spline[k][1]) / 2.0;
+                let label = labels.map(|labels| labels[n]);
+                row.take(&self.outputs, value, |k| certificate[k], truth, label);
             }
             sums.push(row);
         }
         sums
-    }
-}
-
-impl Sums {
-    /// Adds one point: envelopes and certificate `[K]`, the network's outputs `[K]`, and its class.
-    fn take(
-        &mut self,
-        outputs: &[usize],
-        envelopes: &[[f64; 2]],
-        certificate: &[[f64; 2]],
-        truth: &[f64],
-        label: Option<u32>,
-    ) {
-        let largest = |value: &dyn Fn(usize) -> f64| {
-            (1..truth.len()).fold(0, |best, k| if value(k) > value(best) { k } else { best })
-        };
-        let spline = |k: usize| (envelopes[k][0] + envelopes[k][1]) / 2.0;
-        for (k, (&g, &[low, high])) in truth.iter().zip(certificate).enumerate() {
-            let error = (spline(k) - g).abs();
-            self.squared += error * error;
-            self.absolute += error;
-            self.largest = self.largest.max(error);
-            self.width += (high - low) / 2.0;
-            // Bounds are sums in the engine's precision: a distance within their rounding is none.
-            let rounding = tolerance::CLOSE * low.abs().max(high.abs()).max(g.abs());
-            self.violated += usize::from(g < low - rounding || g > high + rounding);
-        }
-        let best = largest(&spline);
-        self.agree += usize::from(best == largest(&|k| truth[k]));
-        self.correct += usize::from(label.is_some_and(|label| outputs[best] == label as usize));
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::data::Dataset;
 use crate::engine::plan::at_once;
-use crate::engine::{Engine, JetsOf, SplineEngine};
+use crate::engine::{Engine, Jets, JetsOf, SplineEngine, TensorOf};
 use crate::network::Program;
 use crate::{Error, Result, Scalar};
 
@@ -16,8 +16,13 @@ pub trait JetSource<E: SplineEngine> {
     /// `M`, the number of anchors.
     fn anchors(&self) -> usize;
 
-    /// `D`, the elements of an anchor.
+    /// `D`, the coordinates of an anchor.
     fn dimension(&self) -> usize;
+
+    /// The elements of a row of data: `D`, unless jets are in coordinates of their own.
+    fn elements(&self) -> usize {
+        self.dimension()
+    }
 
     /// `K`, the number of outputs.
     fn outputs(&self) -> usize;
@@ -42,6 +47,14 @@ pub trait JetSource<E: SplineEngine> {
     /// # Errors
     /// What reading or computing says; [`Error::NonFinite`] for anchors that are no numbers.
     fn block(&self, range: Range<usize>) -> Result<(JetsOf<E>, Unchecked<E>)>;
+
+    /// Rows of data `[N, elements]` in the coordinates of the jets `[N, D]`: a linear map.
+    ///
+    /// # Errors
+    /// What the engine says.
+    fn place(&self, points: TensorOf<E>) -> Result<TensorOf<E>> {
+        Ok(points)
+    }
 
     /// A point amid the anchors `[D]`, from which points and anchors are measured.
     ///
@@ -173,5 +186,61 @@ impl<E: SplineEngine> JetSource<E> for NetworkJets<'_, E> {
         center(self.anchors(), self.dimension(), |rows| {
             Ok(self.anchors.rows::<E::Scalar>(rows)?.iter().copied().collect())
         })
+    }
+}
+
+/// Jets that are held on the engine.
+pub struct HeldJets<E: SplineEngine> {
+    engine: E,
+    jets: JetsOf<E>,
+}
+
+impl<E: SplineEngine> HeldJets<E> {
+    /// These jets, all numbers.
+    pub fn new(engine: &E, jets: JetsOf<E>) -> Self {
+        Self { engine: engine.clone(), jets }
+    }
+}
+
+impl<E: SplineEngine> JetSource<E> for HeldJets<E> {
+    fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    fn anchors(&self) -> usize {
+        self.jets.points.rows()
+    }
+
+    fn dimension(&self) -> usize {
+        self.jets.points.shape()[1]
+    }
+
+    fn outputs(&self) -> usize {
+        self.jets.values.shape()[1]
+    }
+
+    fn bytes_to_make(&self) -> u64 {
+        0
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        0
+    }
+
+    fn block(&self, range: Range<usize>) -> Result<(JetsOf<E>, Unchecked<E>)> {
+        let Jets { points, values, jacobians } = &self.jets;
+        let cut = |tensor: &TensorOf<E>| {
+            let mut before = vec![0; tensor.shape().len()];
+            let mut after = before.clone();
+            before[0] = -(range.start as isize);
+            after[0] = range.end as isize - tensor.rows() as isize;
+            self.engine.pad(tensor, &before, &after, E::Scalar::of(0.0))
+        };
+        let jets = Jets { points: cut(points)?, values: cut(values)?, jacobians: cut(jacobians)? };
+        Ok((jets, Unchecked::nothing()))
+    }
+
+    fn center(&self) -> Result<Vec<f64>> {
+        center(self.anchors(), self.dimension(), |rows| self.engine.download(&self.block(rows)?.0.points))
     }
 }

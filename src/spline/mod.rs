@@ -14,13 +14,20 @@
 //!
 //! Anchors and points are streamed: no array of points times anchors is ever stored.
 
-mod curvature;
+pub mod curvature;
 mod evaluate;
 mod file;
+mod fit;
 mod jets;
-mod selection;
+pub mod metric;
+pub mod planes;
+mod recipe;
+mod refine;
+pub mod selection;
 pub mod slice;
+pub mod statistics;
 mod stream;
+mod tune;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,12 +35,18 @@ use crate::engine::Curvature;
 use crate::{Error, Result};
 
 pub use curvature::secant;
-pub use evaluate::{Evaluated, evaluate};
+pub use evaluate::{Evaluated, evaluate, values};
 pub use file::{Header, Provenance, SplineFile, save};
+pub use fit::{Fitted, Subject};
 pub(crate) use jets::check_rows;
-pub use jets::{JetSource, NetworkJets, Unchecked};
-pub use selection::{Selection, shuffled};
-pub use stream::{Demand, PointBlock, envelopes};
+pub use jets::{HeldJets, JetSource, NetworkJets, Unchecked};
+pub use metric::Metric;
+pub use planes::Planes;
+pub use recipe::{CurvatureChoice, Domain, MetricChoice, Recipe, SlopesChoice};
+pub use refine::{Refinement, refine};
+pub use selection::{Choice, Clusters, Features, Method, Selection, clusters, select, shuffled};
+pub use stream::{Demand, PointBlock, envelopes, soft_envelopes};
+pub use tune::{Choices, SoftnessChoice, Tuned, Validation, tune};
 
 /// Where a certificate's curvature comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +56,8 @@ pub enum Label {
     Proved,
     /// It holds over the pairs it was tested on.
     Tested,
+    /// It holds for the Hessians at some samples.
+    Sampled,
     /// The user gave it.
     Given,
 }
@@ -53,6 +68,7 @@ impl Label {
         match self {
             Self::Proved => "proved",
             Self::Tested => "holds over tested pairs",
+            Self::Sampled => "holds for Hessians at samples",
             Self::Given => "given",
         }
     }
@@ -67,17 +83,71 @@ pub struct Certificate {
     pub label: Label,
 }
 
-/// What makes a spline of jets.
+/// A spline of a network, with its error bars.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spline {
-    /// Curvatures of the approximation, for each output.
+    /// The metric of the distances.
+    pub metric: Metric,
+    /// Curvatures of the approximation with respect to the metric, for each output; they weigh its halves.
     pub curvature: Vec<Curvature>,
-    /// Anchors of the lower envelope.
-    pub lower: Selection,
-    /// Anchors of the upper envelope.
-    pub upper: Selection,
-    /// The curvatures of the error bars, from all anchors.
+    /// Its pieces.
+    pub form: Form,
+    /// The curvatures of the error bars, which unmodified tangents at all anchors give, in the identity metric.
     pub certificate: Certificate,
+}
+
+/// What the pieces of a spline are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Form {
+    /// Tangents at anchors.
+    Tangents(Tangents),
+    /// Affine pieces of their own.
+    Planes(Planes),
+}
+
+/// Tangents at anchors as pieces.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tangents {
+    /// Anchors of the lower half.
+    pub lower: Selection,
+    /// Anchors of the upper half.
+    pub upper: Selection,
+    /// Multiplies their slopes: 1 for tangents as they are, 0 for the value of the anchor alone.
+    pub slopes: f64,
+    /// How pieces share a point.
+    pub softness: Softness,
+}
+
+/// How pieces share a point. What is soft is smooth, no longer piecewise affine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Softness {
+    /// One piece of each half is active.
+    #[default]
+    Hard,
+    /// The mean of tangents, weighed by `exp(-d_i^2 / (2 tau))`; `tau` in units of squared distance.
+    Nearest(f64),
+    /// Soft maxima and minima of the halves at a temperature in units of the outputs.
+    Halves(f64),
+}
+
+impl Default for Tangents {
+    /// The published pieces: all tangents as they are.
+    fn default() -> Self {
+        let (lower, upper) = (Selection::All, Selection::All);
+        Self { lower, upper, slopes: 1.0, softness: Softness::Hard }
+    }
+}
+
+impl Form {
+    /// The tangents where they are hard and as the network has them.
+    fn unmodified(&self) -> Option<&Tangents> {
+        match self {
+            Self::Tangents(tangents) => Some(tangents)
+                .filter(|tangents| tangents.slopes == 1.0 && tangents.softness == Softness::Hard),
+            Self::Planes(_) => None,
+        }
+    }
 }
 
 impl Spline {
@@ -94,7 +164,12 @@ impl Spline {
         }
         let curvature = vec![Curvature::isotropic(curvature); outputs];
         let certificate = Certificate { curvature: curvature.clone(), label: Label::Given };
-        Ok(Self { curvature, lower: Selection::All, upper: Selection::All, certificate })
+        Ok(Self {
+            metric: Metric::Identity,
+            curvature,
+            form: Form::Tangents(Tangents::default()),
+            certificate,
+        })
     }
 
     /// The spline's value of output `k` from both envelopes.

@@ -124,8 +124,8 @@ pub fn pixels<S: Scalar>([height, width]: [usize; 2]) -> [Vec<S>; 2] {
 /// [`Error::Shape`] where the slice does not have the anchors' elements; [`Error::Argument`] for an output that is not
 /// there or a curvature that is negative or not finite; [`Error::NonFinite`] for planes that the scalar does not hold;
 /// [`Error::Memory`], [`Error::Cancelled`]; what the source says.
-pub fn planes<E: SplineEngine, J: JetSource<E> + ?Sized>(
-    source: &J,
+pub fn planes<E: SplineEngine>(
+    source: &dyn JetSource<E>,
     slice: &Slice,
     output: usize,
     curvature: Curvature,

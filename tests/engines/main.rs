@@ -411,6 +411,7 @@ fn a_broken_kernel_fails() {
         ("max_affine", "score > best && conjugate", "score >= best && conjugate"),
         ("max_affine", "if score <= values[before]", "if score < values[before]"),
         ("slice", "MARGIN * sizes", "-MARGIN * sizes"),
+        ("descent", "derivative -= pull", "derivative += pull"),
     ] {
         let trial = Trial { edit: Some((file, right, wrong)), ..Trial::default() };
         let gpu = Gpu::open_for_trial(first.adapter().number, 1 << 28, trial).unwrap();

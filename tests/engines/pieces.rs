@@ -1,6 +1,6 @@
 //! Cases of the kernels that compare given affine pieces: maxima at points, and planes over a slice.
 
-use fenchel::engine::{Cpu, MaxAffineSpec, MaxAffineValues, Search, SliceValues, SplineEngine};
+use fenchel::engine::{Cpu, MaxAffineSpec, MaxAffineValues, Pulls, Search, SliceValues, SplineEngine, Step};
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
 use fenchel::{Result, Scalar};
 
@@ -174,6 +174,72 @@ impl Case for Slice {
     }
 }
 
+/// Steps of descent of pieces that points pull at: not all of them, and some by many points.
+#[derive(Debug, Clone, Copy)]
+struct Descent {
+    points: usize,
+    pieces: usize,
+    dimension: usize,
+    steps: usize,
+}
+
+impl Descent {
+    /// The active pieces of a step, and the derivatives.
+    fn pulls(&self, step: usize) -> (Vec<u32>, Vec<f64>) {
+        let derivatives: Vec<f64> = values(100 + step as u64, self.points);
+        let first = self.pieces as f64 / 3.0;
+        let draws: Vec<f64> = values(200 + step as u64, self.points);
+        (draws.iter().map(|v| ((v + 1.0) * first) as u32 / 2 * 2).collect(), derivatives)
+    }
+
+    /// The formula (Kingma & Ba 2015), over all pieces and points: slopes, then conjugates.
+    fn brute(&self) -> Vec<f64> {
+        let Self { points, pieces, dimension, steps } = *self;
+        let (slopes, conjugates) = self::pieces(Kind::Random, pieces, dimension);
+        let x: Vec<f64> = values(1, points * dimension);
+        let mut p: Vec<f64> = slopes.into_iter().chain(conjugates).collect();
+        let (mut m, mut v) = (vec![0.0; p.len()], vec![0.0; p.len()]);
+        for step in 0..steps {
+            let (active, derivatives) = self.pulls(step);
+            let number = step as i32 + 1;
+            for piece in (0..pieces).filter(|&piece| active.contains(&(piece as u32))) {
+                for j in 0..=dimension {
+                    let of = |n: usize| if j < dimension { x[n * dimension + j] } else { -1.0 };
+                    let pulling = (0..points).filter(|&n| active[n] as usize == piece);
+                    let g: f64 = pulling.map(|n| derivatives[n] * of(n)).sum();
+                    let at = if j < dimension { piece * dimension + j } else { pieces * dimension + piece };
+                    m[at] = 0.9 * m[at] + 0.1 * g;
+                    v[at] = 0.99 * v[at] + 0.01 * g * g;
+                    let mean = m[at] / (1.0 - 0.9_f64.powi(number));
+                    let square = v[at] / (1.0 - 0.99_f64.powi(number));
+                    p[at] -= 0.05 * mean / square.sqrt();
+                }
+            }
+        }
+        p
+    }
+}
+
+impl Case for Descent {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let Self { points, pieces, dimension, steps } = *self;
+        let (slopes, conjugates) = self::pieces(Kind::Random, pieces, dimension);
+        let scalars = |v: Vec<f64>| v.into_iter().map(E::Scalar::of).collect::<Vec<_>>();
+        let mut descent = engine.descent(&scalars(slopes), &scalars(conjugates))?;
+        let x = engine.upload(&values(1, points * dimension), &[points, dimension])?;
+        for step in 0..steps {
+            let (active, derivatives) = self.pulls(step);
+            let pulls = Pulls::new(&active, &scalars(derivatives));
+            engine.descend(&mut descent, &x, &pulls, Step { rate: 0.05, number: step as u32 + 1 })?;
+        }
+        // What is active afterwards is as good a check of the conjugates' signs as any.
+        let active = engine.descent_active(&descent, &x)?;
+        let [slopes, conjugates] = engine.descent_finish(descent)?;
+        let all = slopes.into_iter().chain(conjugates).chain(active.values);
+        Ok(all.map(|v| v.f64()).collect())
+    }
+}
+
 /// Checks every case: its name, how far it may be off, and how far it is.
 pub(super) fn check_all<E: SplineEngine>(engine: &E, mut check: impl FnMut(String, f64, Result<f64>)) {
     for (points, pieces, dimension, top) in [
@@ -195,6 +261,10 @@ pub(super) fn check_all<E: SplineEngine>(engine: &E, mut check: impl FnMut(Strin
             check(format!("{case:?}"), most, difference(&case, engine));
         }
     }
+    for (points, pieces, dimension, steps) in [(300, 70, 5, 4), (97, 21, 130, 3), (5, 3, 1, 7)] {
+        let case = Descent { points, pieces, dimension, steps };
+        check(format!("{case:?}"), CLOSE, difference(&case, engine));
+    }
     for (planes, width, height) in
         [(1, 1, 1), (700, 260, 150), (300, 5, 70), (90, 129, 17), (0, 3, 2), (2, 0, 4)]
     {
@@ -203,6 +273,17 @@ pub(super) fn check_all<E: SplineEngine>(engine: &E, mut check: impl FnMut(Strin
             let most = if kind == Kind::Whole { 0.0 } else { CLOSE };
             check(format!("{case:?}"), most, difference(&case, engine));
         }
+    }
+}
+
+#[test]
+fn descent_follows_the_formula() {
+    for (points, pieces, dimension, steps) in [(40, 12, 3, 5), (7, 5, 1, 3), (60, 9, 11, 4)] {
+        let case = Descent { points, pieces, dimension, steps };
+        let expected = case.brute();
+        let found = case.run(&Cpu::<f64>::new()).unwrap();
+        let difference = relative_difference(found[..expected.len()].to_vec(), expected);
+        assert!(difference < 1e-6, "{case:?}: {difference:e}");
     }
 }
 
@@ -224,7 +305,10 @@ fn maxima_equal_the_definition() {
 /// The image is what the points of its pixels give, to the bit, and most pairs are skipped for both.
 #[test]
 fn a_slice_equals_its_pixels_as_points() {
-    fn check<S: Scalar>() {
+    fn check<S: Scalar>()
+    where
+        Cpu<S>: SplineEngine<Scalar = S>,
+    {
         let case = Slice { kind: Kind::Tangents, planes: 3000, width: 300, height: 200 };
         let engine = Cpu::<S>::new();
         let image = case.run_on(&engine, Search::Pruned).unwrap();

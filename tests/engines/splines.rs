@@ -218,7 +218,10 @@ pub(super) fn check_all<E: SplineEngine>(engine: &E, mut check: impl FnMut(Strin
 /// Points, anchors and slopes near a few directions, as images are: most scores are skipped, and no bit changes.
 #[test]
 fn high_dimension_skips_scores_and_changes_nothing() {
-    fn check<S: Scalar>(kinds: &[f64]) {
+    fn check<S: Scalar>(kinds: &[f64])
+    where
+        Cpu<S>: SplineEngine<Scalar = S>,
+    {
         let (n, m, d, k, latent) = (1003, 1300, 120, 3, 6);
         let directions: Vec<f64> = values(1, latent * d);
         let near = |seed: u64, count: usize, noise: f64| -> Vec<S> {

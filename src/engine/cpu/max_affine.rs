@@ -45,8 +45,17 @@ pub(super) fn max_affine<S: Scalar>(
     points: &CpuTensor<S>,
     spec: &MaxAffineSpec,
 ) -> MaxAffineValues<S> {
-    let dimension = slopes.len() / slopes.rows().max(1);
-    let (slopes, conjugates) = (slopes.values(), conjugates.values());
+    max_affine_of(slopes.values(), conjugates.values(), points, spec)
+}
+
+/// The same of slices.
+pub(super) fn max_affine_of<S: Scalar>(
+    slopes: &[S],
+    conjugates: &[S],
+    points: &CpuTensor<S>,
+    spec: &MaxAffineSpec,
+) -> MaxAffineValues<S> {
+    let dimension = slopes.len() / conjugates.len().max(1);
     let is_there = |&number: &u32| conjugates[number as usize] < S::max_value();
     let numbers = (0..conjugates.len() as u32).filter(is_there).collect();
     let pieces = Pieces { dimension, slopes, conjugates, numbers };

@@ -7,6 +7,7 @@ mod arithmetic;
 mod best;
 mod convolution;
 mod copy;
+mod descent;
 mod distances;
 mod envelope;
 mod epilogue;
@@ -37,10 +38,11 @@ use crate::{Error, Result, Scalar};
 
 use super::kernels::{
     Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, MaxAffineSpec,
-    MaxAffineValues, Search, SliceValues, SoftSpec, SoftValues, Window,
+    MaxAffineValues, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
+pub use descent::CpuDescent;
 pub use envelope::CpuEnvelope;
 pub use filters::CpuFilters;
 pub use matmul::CpuMatrix;
@@ -88,241 +90,323 @@ impl<S: Scalar> Tensor<CpuBuffer<S>> {
     }
 }
 
-impl<S: Scalar> Engine for Cpu<S> {
-    type Scalar = S;
-    type Buffer = CpuBuffer<S>;
-    type Indices = Arc<Vec<u32>>;
-    type Request = CpuTensor<S>;
-    type Matrix = CpuMatrix<S>;
-    type Filters = CpuFilters<S>;
+/// Written out for both types, not generic, so that the kernels are compiled here and not again in every program that
+/// uses them.
+macro_rules! engine {
+    ($S:ident) => {
+        impl Engine for Cpu<$S> {
+            type Scalar = $S;
+            type Buffer = CpuBuffer<$S>;
+            type Indices = Arc<Vec<u32>>;
+            type Request = CpuTensor<$S>;
+            type Matrix = CpuMatrix<$S>;
+            type Filters = CpuFilters<$S>;
 
-    fn describe(&self) -> String {
-        format!("CPU, {} threads, {}", rayon::current_num_threads(), S::NAME)
-    }
+            fn describe(&self) -> String {
+                format!("CPU, {} threads, {}", rayon::current_num_threads(), $S::NAME)
+            }
 
-    fn parallelism(&self) -> usize {
-        rayon::current_num_threads()
-    }
+            fn parallelism(&self) -> usize {
+                rayon::current_num_threads()
+            }
 
-    fn upload(&self, values: &[S], shape: &[usize]) -> Result<CpuTensor<S>> {
-        if shape.iter().product::<usize>() != values.len() {
-            return Err(Error::Shape(format!(
-                "{} values do not fill a tensor of shape {shape:?}",
-                values.len()
-            )));
+            fn upload(&self, values: &[$S], shape: &[usize]) -> Result<CpuTensor<$S>> {
+                if shape.iter().product::<usize>() != values.len() {
+                    return Err(Error::Shape(format!(
+                        "{} values do not fill a tensor of shape {shape:?}",
+                        values.len()
+                    )));
+                }
+                let mut copy = pool::take(values.len());
+                copy.copy_from_slice(values);
+                Ok(CpuTensor::of(shape, copy))
+            }
+
+            fn request(&self, tensor: &CpuTensor<$S>) -> Result<CpuTensor<$S>> {
+                Ok(tensor.clone())
+            }
+
+            fn receive(&self, request: CpuTensor<$S>) -> Result<Vec<$S>> {
+                Ok(request.values().to_vec())
+            }
+
+            fn matrix(&self, values: &[$S], k: usize, n: usize) -> Result<CpuMatrix<$S>> {
+                Ok(CpuMatrix::new(values, k, n))
+            }
+
+            fn matmul(
+                &self,
+                x: &CpuTensor<$S>,
+                gate: Option<&CpuTensor<$S>>,
+                matrix: &CpuMatrix<$S>,
+                epilogue: Epilogue<'_, CpuBuffer<$S>>,
+            ) -> Result<CpuTensor<$S>> {
+                Ok(matmul::matmul(x, gate, matrix, epilogue))
+            }
+
+            fn multiply(
+                &self,
+                a: &CpuTensor<$S>,
+                b: &CpuTensor<$S>,
+                transposed: [bool; 2],
+            ) -> Result<CpuTensor<$S>> {
+                multiply::multiply(a, b, transposed)
+            }
+
+            fn filters(
+                &self,
+                values: &[$S],
+                shape: [usize; 4],
+                window: Window,
+                groups: usize,
+            ) -> Result<CpuFilters<$S>> {
+                Ok(CpuFilters::new(values, shape, window, groups))
+            }
+
+            fn convolve(
+                &self,
+                x: &CpuTensor<$S>,
+                filters: &CpuFilters<$S>,
+                epilogue: Epilogue<'_, CpuBuffer<$S>>,
+            ) -> Result<CpuTensor<$S>> {
+                convolution::convolve(x, filters, epilogue)
+            }
+
+            fn convolve_transposed(
+                &self,
+                y: &CpuTensor<$S>,
+                gate: Option<&CpuTensor<$S>>,
+                filters: &CpuFilters<$S>,
+                size: [usize; 2],
+                epilogue: Epilogue<'_, CpuBuffer<$S>>,
+            ) -> Result<CpuTensor<$S>> {
+                Ok(convolution::convolve_transposed(y, gate, filters, size, epilogue))
+            }
+
+            fn max_pool(&self, x: &CpuTensor<$S>, window: Window) -> Result<(CpuTensor<$S>, CpuIndices)> {
+                pooling::max_pool(x, window)
+            }
+
+            fn max_pool_gather(
+                &self,
+                tangents: &CpuTensor<$S>,
+                picked: &CpuIndices,
+            ) -> Result<CpuTensor<$S>> {
+                Ok(pooling::max_pool_gather(tangents, picked))
+            }
+
+            fn max_pool_scatter(
+                &self,
+                cotangents: &CpuTensor<$S>,
+                picked: &CpuIndices,
+                size: [usize; 2],
+            ) -> Result<CpuTensor<$S>> {
+                Ok(pooling::max_pool_scatter(cotangents, picked, size))
+            }
+
+            fn average_pool(
+                &self,
+                x: &CpuTensor<$S>,
+                window: Window,
+                counted: [usize; 4],
+            ) -> Result<CpuTensor<$S>> {
+                pooling::average_pool(x, window, counted)
+            }
+
+            fn average_pool_transposed(
+                &self,
+                y: &CpuTensor<$S>,
+                window: Window,
+                counted: [usize; 4],
+                size: [usize; 2],
+            ) -> Result<CpuTensor<$S>> {
+                Ok(pooling::average_pool_transposed(y, window, counted, size))
+            }
+
+            fn activate(
+                &self,
+                activation: Activation,
+                order: u8,
+                x: &CpuTensor<$S>,
+            ) -> Result<CpuTensor<$S>> {
+                Ok(activation::activate(activation, order, x))
+            }
+
+            fn arithmetic(
+                &self,
+                operation: Arithmetic,
+                a: &CpuTensor<$S>,
+                b: &CpuTensor<$S>,
+            ) -> Result<CpuTensor<$S>> {
+                arithmetic::arithmetic(operation, a, b)
+            }
+
+            fn sum(&self, x: &CpuTensor<$S>, axes: &[usize]) -> Result<CpuTensor<$S>> {
+                Ok(reduction::sum(x, axes))
+            }
+
+            fn softmax(&self, x: &CpuTensor<$S>, axis: usize, log: bool) -> Result<CpuTensor<$S>> {
+                Ok(softmax::softmax(x, axis, log))
+            }
+
+            fn select(&self, x: &CpuTensor<$S>, axis: usize, indices: &[u32]) -> Result<CpuTensor<$S>> {
+                Ok(select::select(x, axis, indices))
+            }
+
+            fn select_transposed(
+                &self,
+                y: &CpuTensor<$S>,
+                axis: usize,
+                indices: &[u32],
+                length: usize,
+            ) -> Result<CpuTensor<$S>> {
+                Ok(select::select_transposed(y, axis, indices, length))
+            }
+
+            fn permute(&self, x: &CpuTensor<$S>, order: &[usize]) -> Result<CpuTensor<$S>> {
+                Ok(layout::permute(x, order))
+            }
+
+            fn pad(
+                &self,
+                x: &CpuTensor<$S>,
+                before: &[isize],
+                after: &[isize],
+                value: $S,
+            ) -> Result<CpuTensor<$S>> {
+                layout::pad(x, before, after, value)
+            }
+
+            fn concat(&self, parts: &[&CpuTensor<$S>], axis: usize) -> Result<CpuTensor<$S>> {
+                Ok(layout::concat(parts, axis))
+            }
         }
-        let mut copy = pool::take(values.len());
-        copy.copy_from_slice(values);
-        Ok(CpuTensor::of(shape, copy))
-    }
 
-    fn request(&self, tensor: &CpuTensor<S>) -> Result<CpuTensor<S>> {
-        Ok(tensor.clone())
-    }
+        impl SplineEngine for Cpu<$S> {
+            type Envelope = CpuEnvelope<$S>;
+            type SoftEnvelope = CpuSoftEnvelope<$S>;
+            type Secant = CpuSecant<$S>;
+            type Descent = CpuDescent<$S>;
 
-    fn receive(&self, request: CpuTensor<S>) -> Result<Vec<S>> {
-        Ok(request.values().to_vec())
-    }
+            fn floor(&self) -> Result<Floor> {
+                Ok(floor::floor())
+            }
 
-    fn matrix(&self, values: &[S], k: usize, n: usize) -> Result<CpuMatrix<S>> {
-        Ok(CpuMatrix::new(values, k, n))
-    }
+            fn envelope(
+                &self,
+                points: &CpuTensor<$S>,
+                outputs: usize,
+                center: &[f64],
+                spec: &EnvelopeSpec,
+            ) -> Result<CpuEnvelope<$S>> {
+                Ok(CpuEnvelope::new(points, outputs, center, spec))
+            }
 
-    fn matmul(
-        &self,
-        x: &CpuTensor<S>,
-        gate: Option<&CpuTensor<S>>,
-        matrix: &CpuMatrix<S>,
-        epilogue: Epilogue<'_, CpuBuffer<S>>,
-    ) -> Result<CpuTensor<S>> {
-        Ok(matmul::matmul(x, gate, matrix, epilogue))
-    }
+            fn envelope_add(
+                &self,
+                envelope: &mut CpuEnvelope<$S>,
+                jets: &Jets<CpuBuffer<$S>>,
+                first: usize,
+                slots: &[u32],
+            ) -> Result<()> {
+                envelope.add(jets, first, slots);
+                Ok(())
+            }
 
-    fn multiply(&self, a: &CpuTensor<S>, b: &CpuTensor<S>, transposed: [bool; 2]) -> Result<CpuTensor<S>> {
-        multiply::multiply(a, b, transposed)
-    }
+            fn envelope_finish(&self, envelope: CpuEnvelope<$S>) -> Result<EnvelopeValues<$S>> {
+                Ok(envelope.finish())
+            }
 
-    fn filters(
-        &self,
-        values: &[S],
-        shape: [usize; 4],
-        window: Window,
-        groups: usize,
-    ) -> Result<CpuFilters<S>> {
-        Ok(CpuFilters::new(values, shape, window, groups))
-    }
+            fn soft_envelope(
+                &self,
+                points: &CpuTensor<$S>,
+                outputs: usize,
+                center: &[f64],
+                spec: &SoftSpec,
+            ) -> Result<CpuSoftEnvelope<$S>> {
+                Ok(CpuSoftEnvelope::new(points, outputs, center, spec))
+            }
 
-    fn convolve(
-        &self,
-        x: &CpuTensor<S>,
-        filters: &CpuFilters<S>,
-        epilogue: Epilogue<'_, CpuBuffer<S>>,
-    ) -> Result<CpuTensor<S>> {
-        convolution::convolve(x, filters, epilogue)
-    }
+            fn soft_envelope_add(
+                &self,
+                envelope: &mut CpuSoftEnvelope<$S>,
+                jets: &Jets<CpuBuffer<$S>>,
+            ) -> Result<()> {
+                envelope.add(jets);
+                Ok(())
+            }
 
-    fn convolve_transposed(
-        &self,
-        y: &CpuTensor<S>,
-        gate: Option<&CpuTensor<S>>,
-        filters: &CpuFilters<S>,
-        size: [usize; 2],
-        epilogue: Epilogue<'_, CpuBuffer<S>>,
-    ) -> Result<CpuTensor<S>> {
-        Ok(convolution::convolve_transposed(y, gate, filters, size, epilogue))
-    }
+            fn soft_envelope_finish(&self, envelope: CpuSoftEnvelope<$S>) -> Result<SoftValues<$S>> {
+                Ok(envelope.finish())
+            }
 
-    fn max_pool(&self, x: &CpuTensor<S>, window: Window) -> Result<(CpuTensor<S>, CpuIndices)> {
-        pooling::max_pool(x, window)
-    }
+            fn max_affine(
+                &self,
+                slopes: &CpuTensor<$S>,
+                conjugates: &CpuTensor<$S>,
+                points: &CpuTensor<$S>,
+                spec: &MaxAffineSpec,
+            ) -> Result<MaxAffineValues<$S>> {
+                Ok(max_affine::max_affine(slopes, conjugates, points, spec))
+            }
 
-    fn max_pool_gather(&self, tangents: &CpuTensor<S>, picked: &CpuIndices) -> Result<CpuTensor<S>> {
-        Ok(pooling::max_pool_gather(tangents, picked))
-    }
+            fn slice(
+                &self,
+                planes: &CpuTensor<$S>,
+                across: &[$S],
+                up: &[$S],
+                search: Search,
+            ) -> Result<SliceValues<$S>> {
+                Ok(slice::slice(planes, across, up, search))
+            }
 
-    fn max_pool_scatter(
-        &self,
-        cotangents: &CpuTensor<S>,
-        picked: &CpuIndices,
-        size: [usize; 2],
-    ) -> Result<CpuTensor<S>> {
-        Ok(pooling::max_pool_scatter(cotangents, picked, size))
-    }
+            fn secant(
+                &self,
+                points: &CpuTensor<$S>,
+                values: &CpuTensor<$S>,
+                center: &[f64],
+            ) -> Result<CpuSecant<$S>> {
+                Ok(CpuSecant::new(points, values, center))
+            }
 
-    fn average_pool(&self, x: &CpuTensor<S>, window: Window, counted: [usize; 4]) -> Result<CpuTensor<S>> {
-        pooling::average_pool(x, window, counted)
-    }
+            fn secant_add(&self, secant: &mut CpuSecant<$S>, jets: &Jets<CpuBuffer<$S>>) -> Result<()> {
+                secant.add(jets);
+                Ok(())
+            }
 
-    fn average_pool_transposed(
-        &self,
-        y: &CpuTensor<S>,
-        window: Window,
-        counted: [usize; 4],
-        size: [usize; 2],
-    ) -> Result<CpuTensor<S>> {
-        Ok(pooling::average_pool_transposed(y, window, counted, size))
-    }
+            fn secant_finish(&self, secant: CpuSecant<$S>) -> Result<Vec<Curvature>> {
+                Ok(secant.finish())
+            }
 
-    fn activate(&self, activation: Activation, order: u8, x: &CpuTensor<S>) -> Result<CpuTensor<S>> {
-        Ok(activation::activate(activation, order, x))
-    }
+            fn descent(&self, slopes: &[$S], conjugates: &[$S]) -> Result<CpuDescent<$S>> {
+                Ok(CpuDescent::new(slopes, conjugates))
+            }
 
-    fn arithmetic(&self, operation: Arithmetic, a: &CpuTensor<S>, b: &CpuTensor<S>) -> Result<CpuTensor<S>> {
-        arithmetic::arithmetic(operation, a, b)
-    }
+            fn descent_active(
+                &self,
+                descent: &CpuDescent<$S>,
+                points: &CpuTensor<$S>,
+            ) -> Result<MaxAffineValues<$S>> {
+                Ok(descent.active(points))
+            }
 
-    fn sum(&self, x: &CpuTensor<S>, axes: &[usize]) -> Result<CpuTensor<S>> {
-        Ok(reduction::sum(x, axes))
-    }
+            fn descend(
+                &self,
+                descent: &mut CpuDescent<$S>,
+                points: &CpuTensor<$S>,
+                pulls: &Pulls<$S>,
+                step: Step,
+            ) -> Result<()> {
+                descent.descend(points, pulls, step);
+                Ok(())
+            }
 
-    fn softmax(&self, x: &CpuTensor<S>, axis: usize, log: bool) -> Result<CpuTensor<S>> {
-        Ok(softmax::softmax(x, axis, log))
-    }
-
-    fn select(&self, x: &CpuTensor<S>, axis: usize, indices: &[u32]) -> Result<CpuTensor<S>> {
-        Ok(select::select(x, axis, indices))
-    }
-
-    fn select_transposed(
-        &self,
-        y: &CpuTensor<S>,
-        axis: usize,
-        indices: &[u32],
-        length: usize,
-    ) -> Result<CpuTensor<S>> {
-        Ok(select::select_transposed(y, axis, indices, length))
-    }
-
-    fn permute(&self, x: &CpuTensor<S>, order: &[usize]) -> Result<CpuTensor<S>> {
-        Ok(layout::permute(x, order))
-    }
-
-    fn pad(&self, x: &CpuTensor<S>, before: &[isize], after: &[isize], value: S) -> Result<CpuTensor<S>> {
-        layout::pad(x, before, after, value)
-    }
-
-    fn concat(&self, parts: &[&CpuTensor<S>], axis: usize) -> Result<CpuTensor<S>> {
-        Ok(layout::concat(parts, axis))
-    }
+            fn descent_finish(&self, descent: CpuDescent<$S>) -> Result<[Vec<$S>; 2]> {
+                Ok(descent.finish())
+            }
+        }
+    };
 }
 
-impl<S: Scalar> SplineEngine for Cpu<S> {
-    type Envelope = CpuEnvelope<S>;
-    type SoftEnvelope = CpuSoftEnvelope<S>;
-    type Secant = CpuSecant<S>;
-
-    fn floor(&self) -> Result<Floor> {
-        Ok(floor::floor())
-    }
-
-    fn envelope(
-        &self,
-        points: &CpuTensor<S>,
-        outputs: usize,
-        center: &[f64],
-        spec: &EnvelopeSpec,
-    ) -> Result<CpuEnvelope<S>> {
-        Ok(CpuEnvelope::new(points, outputs, center, spec))
-    }
-
-    fn envelope_add(
-        &self,
-        envelope: &mut CpuEnvelope<S>,
-        jets: &Jets<CpuBuffer<S>>,
-        first: usize,
-        slots: &[u32],
-    ) -> Result<()> {
-        envelope.add(jets, first, slots);
-        Ok(())
-    }
-
-    fn envelope_finish(&self, envelope: CpuEnvelope<S>) -> Result<EnvelopeValues<S>> {
-        Ok(envelope.finish())
-    }
-
-    fn soft_envelope(
-        &self,
-        points: &CpuTensor<S>,
-        outputs: usize,
-        center: &[f64],
-        spec: &SoftSpec,
-    ) -> Result<CpuSoftEnvelope<S>> {
-        Ok(CpuSoftEnvelope::new(points, outputs, center, spec))
-    }
-
-    fn soft_envelope_add(&self, envelope: &mut CpuSoftEnvelope<S>, jets: &Jets<CpuBuffer<S>>) -> Result<()> {
-        envelope.add(jets);
-        Ok(())
-    }
-
-    fn soft_envelope_finish(&self, envelope: CpuSoftEnvelope<S>) -> Result<SoftValues<S>> {
-        Ok(envelope.finish())
-    }
-
-    fn max_affine(
-        &self,
-        slopes: &CpuTensor<S>,
-        conjugates: &CpuTensor<S>,
-        points: &CpuTensor<S>,
-        spec: &MaxAffineSpec,
-    ) -> Result<MaxAffineValues<S>> {
-        Ok(max_affine::max_affine(slopes, conjugates, points, spec))
-    }
-
-    fn slice(&self, planes: &CpuTensor<S>, across: &[S], up: &[S], search: Search) -> Result<SliceValues<S>> {
-        Ok(slice::slice(planes, across, up, search))
-    }
-
-    fn secant(&self, points: &CpuTensor<S>, values: &CpuTensor<S>, center: &[f64]) -> Result<CpuSecant<S>> {
-        Ok(CpuSecant::new(points, values, center))
-    }
-
-    fn secant_add(&self, secant: &mut CpuSecant<S>, jets: &Jets<CpuBuffer<S>>) -> Result<()> {
-        secant.add(jets);
-        Ok(())
-    }
-
-    fn secant_finish(&self, secant: CpuSecant<S>) -> Result<Vec<Curvature>> {
-        Ok(secant.finish())
-    }
-}
+engine!(f32);
+engine!(f64);

@@ -219,7 +219,10 @@ mod tests {
         }
 
         /// In blocks of so many anchors.
-        fn run<S: Scalar>(&self, spec: &SoftSpec, block: usize) -> Vec<f64> {
+        fn run<S: Scalar>(&self, spec: &SoftSpec, block: usize) -> Vec<f64>
+        where
+            Cpu<S>: Engine<Scalar = S, Buffer = CpuBuffer<S>>,
+        {
             let [n, m, d, k] = self.sizes;
             let engine = Cpu::<S>::new();
             let tensor = |values: &[f64], shape: &[usize]| {

@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytemuck::Pod;
 
@@ -26,6 +27,9 @@ pub(super) const ALIGNMENT: usize = 64;
 
 /// Dispatches after which recorded commands go to the device, so that it works while more are recorded.
 const BATCH: usize = 48;
+
+/// How long a finished read-back may take to be heard of.
+const HEARD_OF: Duration = Duration::from_secs(10);
 
 /// Bytes of scratch at most: products of so many pairs keep any device busy.
 const SCRATCH: u64 = 256 << 20;
@@ -247,7 +251,8 @@ impl Device {
     pub(super) fn receive<T: Pod>(&self, request: GpuRequest) -> Result<Vec<T>> {
         let GpuRequest { staging, bytes, submission, mapped } = request;
         self.wait_for(wgpu::PollType::Wait { submission_index: submission, timeout: None })?;
-        let mapped = mapped.try_recv().is_ok_and(|result| result.is_ok());
+        // Where several threads wait, another one may be the one that hears of it, a little later.
+        let mapped = mapped.recv_timeout(HEARD_OF).is_ok_and(|result| result.is_ok());
         let view = if mapped { staging.buffer().get_mapped_range(..bytes.max(4)).ok() } else { None };
         let Some(view) = view else {
             self.faults.put("gave no memory back".to_owned());

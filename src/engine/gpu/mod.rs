@@ -8,6 +8,7 @@
 mod activation;
 mod arithmetic;
 mod convolution;
+mod descent;
 mod device;
 mod distances;
 mod envelope;
@@ -39,7 +40,7 @@ use crate::{Error, Result};
 use super::device::Adapter;
 use super::kernels::{
     Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, MaxAffineSpec,
-    MaxAffineValues, Search, SliceValues, SoftSpec, SoftValues, Window,
+    MaxAffineValues, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -47,6 +48,7 @@ use device::Device;
 use pipelines::Kernel;
 
 pub use convolution::GpuFilters;
+pub use descent::GpuDescent;
 pub use device::{GpuRequest, Trial};
 pub use envelope::GpuEnvelope;
 pub use matmul::GpuMatrix;
@@ -317,6 +319,7 @@ impl SplineEngine for Gpu {
     type Envelope = GpuEnvelope;
     type SoftEnvelope = GpuSoftEnvelope;
     type Secant = GpuSecant;
+    type Descent = GpuDescent;
 
     fn floor(&self) -> Result<Floor> {
         floor::floor(self)
@@ -398,6 +401,28 @@ impl SplineEngine for Gpu {
 
     fn secant_finish(&self, secant: GpuSecant) -> Result<Vec<Curvature>> {
         secant.finish(self)
+    }
+
+    fn descent(&self, slopes: &[f32], conjugates: &[f32]) -> Result<GpuDescent> {
+        GpuDescent::new(self, slopes, conjugates)
+    }
+
+    fn descent_active(&self, descent: &GpuDescent, points: &GpuTensor) -> Result<MaxAffineValues<f32>> {
+        descent.active(self, points)
+    }
+
+    fn descend(
+        &self,
+        descent: &mut GpuDescent,
+        points: &GpuTensor,
+        pulls: &Pulls<f32>,
+        step: Step,
+    ) -> Result<()> {
+        descent.descend(self, points, pulls, step)
+    }
+
+    fn descent_finish(&self, descent: GpuDescent) -> Result<[Vec<f32>; 2]> {
+        descent.finish(self)
     }
 }
 

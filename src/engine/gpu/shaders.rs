@@ -13,6 +13,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "activation",
     "arithmetic",
     "convolution",
+    "descent",
     "distances",
     "envelope",
     "envelope_fused",

@@ -8,8 +8,8 @@ use crate::engine::{Context, Curvature, SplineEngine};
 use crate::network::Program;
 use crate::{Error, Result};
 
-use super::JetSource;
-use super::jets::check_rows;
+use crate::spline::JetSource;
+use crate::spline::jets::check_rows;
 
 /// The smallest curvatures for which the bounds of all anchors hold at all `points`, for each output: `a` is the
 /// largest `2 (T_i(x) - g(x)) / d_i(x)^2` over the pairs, `b` the largest negative.
@@ -20,14 +20,14 @@ use super::jets::check_rows;
 /// # Errors
 /// [`Error::Argument`] without points; [`Error::Shape`] where rows do not fit; [`Error::Memory`],
 /// [`Error::Cancelled`]; what the source and the data say.
-pub fn secant<E: SplineEngine, J: JetSource<E> + ?Sized>(
-    source: &J,
+pub fn secant<E: SplineEngine>(
+    source: &dyn JetSource<E>,
     program: &Program<E>,
     outputs: &[usize],
     points: &Dataset,
     context: &Context,
 ) -> Result<Vec<Curvature>> {
-    check_rows(points, source.dimension())?;
+    check_rows(points, source.elements())?;
     if points.is_empty() {
         return Err(Error::Argument("a secant curvature needs points to be tested on".to_owned()));
     }
@@ -37,7 +37,7 @@ pub fn secant<E: SplineEngine, J: JetSource<E> + ?Sized>(
     // other half for jets, and for the network's values at the points before.
     let jet =
         ((source.dimension() * (outputs.len() + 2) + outputs.len()) * scalar) as u64 + source.bytes_to_make();
-    let point = ((3 * source.dimension() + outputs.len() * 8) * scalar) as u64;
+    let point = ((source.elements() + 2 * source.dimension() + outputs.len() * 8) * scalar) as u64;
     let scratch = source.scratch_bytes() + engine.spline_scratch();
     let (what, budget) = ("a secant curvature", context.memory());
     let most_points = at_once(engine, source.dimension().max(6 * outputs.len()), what)?.min(1 << 11);
@@ -53,7 +53,7 @@ pub fn secant<E: SplineEngine, J: JetSource<E> + ?Sized>(
         let rows = points.rows::<E::Scalar>(range.clone())?;
         let all = program.values(rows.view(), &for_values)?;
         let chosen = all.select(ndarray::Axis(1), outputs);
-        let x = program.upload(rows.view())?;
+        let x = source.place(program.upload(rows.view())?)?;
         let mut secant = engine.secant(&x, &program.upload(chosen.view())?, &center)?;
         let add = |block: Range<usize>| {
             context.check()?;

@@ -1,11 +1,5 @@
-//! Spline files: safetensors with a JSON header, written and read block by block.
-//!
-//! Tensors: `anchors.indices [M]` (rows of the data), `anchors.points [M, D]`, `anchors.values [M, K]`,
-//! `anchors.slopes [M, K, D]`, `curvature [K, 2]` and `certificate.curvature [K, 2]` (`a`, `b`), and for a half
-//! that does not take all anchors `lower.selection` or `upper.selection` (positions among the anchors).
-//! The JSON document is the value of `fenchel` in the safetensors metadata: a [`Header`].
+//! Reading spline files.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -13,188 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
-use serde::{Deserialize, Serialize};
+use safetensors::tensor::Metadata;
+use serde::Deserialize;
 
-use crate::data::{Normalization, OutputFile};
-use crate::engine::plan::Chunks;
-use crate::engine::{Context, Curvature, Jets, JetsOf, SplineEngine};
+use crate::engine::{Curvature, Jets, JetsOf, SplineEngine};
+use crate::spline::metric::LowRank;
+use crate::spline::planes::{self, Half};
+use crate::spline::{
+    Certificate, Form, JetSource, Metric, Planes, Selection, Softness, Spline, Tangents, Unchecked, jets,
+};
 use crate::{Error, Result, Scalar};
 
-use super::{Certificate, JetSource, Label, Selection, Spline, Unchecked, jets};
-
-/// The version of the format that this version writes and reads.
-const VERSION: u32 = 1;
+use super::{Header, VERSION};
 
 /// Headers are a few hundred bytes; one beyond this is not ours.
 const LONGEST_HEADER: u64 = 1 << 20;
-
-/// The JSON document in a spline file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Header {
-    /// The version of this format: 1.
-    pub version: u32,
-    /// The version of Fenchel that wrote it.
-    pub fenchel: String,
-    /// Where the jets come from.
-    pub provenance: Provenance,
-    /// How values of data became inputs of the network; applies to points as well.
-    pub normalization: Normalization,
-    /// The metric of the distances: `identity`.
-    pub metric: String,
-    /// Where the certificate's curvature comes from.
-    pub certificate: Label,
-}
-
-/// Where jets come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provenance {
-    /// The model's file name.
-    pub model: String,
-    /// SHA-256 of the model.
-    pub model_sha256: String,
-    /// The node whose value is approximated; the model's output where absent.
-    pub node: Option<String>,
-    /// The chosen outputs, as numbered in the model.
-    pub outputs: Vec<usize>,
-    /// The data's file name.
-    pub data: String,
-    /// SHA-256 of the data's shape, type and values.
-    pub data_sha256: String,
-    /// How the pieces were chosen: `all` or `random`.
-    pub selection: String,
-    /// How the curvature was chosen: `given` or `secant`.
-    pub curvature: String,
-    /// The seed of everything random.
-    pub seed: u64,
-}
-
-impl Header {
-    /// A header of the present version.
-    pub fn new(provenance: Provenance, normalization: Normalization, certificate: Label) -> Self {
-        Self {
-            version: VERSION,
-            fenchel: env!("CARGO_PKG_VERSION").to_owned(),
-            provenance,
-            normalization,
-            metric: "identity".to_owned(),
-            certificate,
-        }
-    }
-}
-
-/// The type's name in the format.
-fn dtype<S: Scalar>() -> Dtype {
-    if S::NAME == "f32" { Dtype::F32 } else { Dtype::F64 }
-}
-
-/// Writes a spline of all jets of `source`, whose anchors are rows `indices` of the data.
-///
-/// # Errors
-/// What the source says, and the file system; nothing is left half-written.
-pub fn save<E: SplineEngine, J: JetSource<E> + ?Sized>(
-    output: OutputFile,
-    spline: &Spline,
-    header: &Header,
-    source: &J,
-    indices: &[u64],
-    context: &Context,
-) -> Result<()> {
-    let (m, d, k) = (source.anchors(), source.dimension(), source.outputs());
-    let mut tensors: Vec<(&str, Dtype, Vec<usize>)> = vec![
-        ("anchors.indices", Dtype::U64, vec![m]),
-        ("curvature", Dtype::F64, vec![k, 2]),
-        ("certificate.curvature", Dtype::F64, vec![k, 2]),
-        ("anchors.points", dtype::<E::Scalar>(), vec![m, d]),
-        ("anchors.values", dtype::<E::Scalar>(), vec![m, k]),
-        ("anchors.slopes", dtype::<E::Scalar>(), vec![m, k, d]),
-    ];
-    let halves = [("lower.selection", &spline.lower), ("upper.selection", &spline.upper)];
-    for (name, selection) in halves {
-        if let Selection::Some(chosen) = selection {
-            tensors.push((name, Dtype::U32, vec![chosen.len()]));
-        }
-    }
-    let mut writer = Writer::new(output, header, tensors)?;
-    writer.put("anchors.indices", 0, indices)?;
-    writer.put("curvature", 0, &pairs(&spline.curvature))?;
-    writer.put("certificate.curvature", 0, &pairs(&spline.certificate.curvature))?;
-    for (name, selection) in halves {
-        if let Selection::Some(chosen) = selection {
-            writer.put(name, 0, chosen)?;
-        }
-    }
-    let jet = ((d + k + d * k) * size_of::<E::Scalar>()) as u64 * 2 + source.bytes_to_make();
-    let blocks = Chunks::within(
-        "one jet",
-        m,
-        jet,
-        source.scratch_bytes(),
-        context.memory(),
-        source.most_jets()?.min(1 << 10),
-    )?;
-    context.progress().start("jets", m as u64);
-    for block in blocks.iter() {
-        context.check()?;
-        let (jets, unchecked) = source.block(block.clone())?;
-        let engine = source.engine();
-        unchecked.check(engine)?;
-        writer.put("anchors.points", block.start * d, &engine.download(&jets.points)?)?;
-        writer.put("anchors.values", block.start * k, &engine.download(&jets.values)?)?;
-        writer.put("anchors.slopes", block.start * k * d, &engine.download(&jets.jacobians)?)?;
-        context.progress().advance(block.len() as u64);
-    }
-    context.progress().finish();
-    writer.output.commit()
-}
-
-fn pairs(curvatures: &[Curvature]) -> Vec<f64> {
-    curvatures.iter().flat_map(|c| [c.a, c.b]).collect()
-}
-
-/// Writes into tensors at known places.
-struct Writer {
-    output: OutputFile,
-    metadata: Metadata,
-    data: u64,
-}
-
-impl Writer {
-    fn new(mut output: OutputFile, header: &Header, tensors: Vec<(&str, Dtype, Vec<usize>)>) -> Result<Self> {
-        let path = output.path().to_path_buf();
-        let unwritable = |reason: String| Error::file(&path, format!("cannot hold this spline: {reason}"));
-        let mut start = 0;
-        let mut infos = Vec::with_capacity(tensors.len());
-        for (name, dtype, shape) in tensors {
-            let end = start + shape.iter().product::<usize>() * dtype.bitsize() / 8;
-            infos.push((name.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) }));
-            start = end;
-        }
-        let document = serde_json::to_string(header).map_err(|e| unwritable(e.to_string()))?;
-        let metadata = Metadata::new(Some(HashMap::from([("fenchel".to_owned(), document)])), infos)
-            .map_err(|e| unwritable(e.to_string()))?;
-        let mut text = serde_json::to_vec(&metadata).map_err(|e| unwritable(e.to_string()))?;
-        // The format aligns tensors to 8 bytes by padding the header with spaces.
-        text.resize(text.len().next_multiple_of(8), b' ');
-        output.put(&(text.len() as u64).to_le_bytes())?;
-        output.put(&text)?;
-        Ok(Self { output, metadata, data: 8 + text.len() as u64 })
-    }
-
-    /// Writes `values` from element `at` of a tensor on. The format is little-endian.
-    fn put<T: bytemuck::Pod>(&mut self, name: &str, at: usize, values: &[T]) -> Result<()> {
-        let start = self.metadata.info(name).map_or(0, |info| info.data_offsets.0 + at * size_of::<T>());
-        let place = SeekFrom::Start(self.data + start as u64);
-        let path = self.output.path().to_path_buf();
-        self.output.seek(place).map_err(Error::io("write", &path))?;
-        if cfg!(target_endian = "little") {
-            return self.output.put(bytemuck::cast_slice(values));
-        }
-        let mut bytes = bytemuck::cast_slice(values).to_vec();
-        bytes.chunks_exact_mut(size_of::<T>()).for_each(<[u8]>::reverse);
-        self.output.put(&bytes)
-    }
-}
 
 /// A spline file that is open; its jets are read as they are needed.
 #[derive(Debug)]
@@ -256,8 +83,11 @@ impl SplineFile {
         }
         let header: Header = serde_json::from_str(document)
             .map_err(|e| foreign(&format!("its metadata cannot be read ({e})")))?;
-        if header.metric != "identity" {
-            return Err(foreign(&format!("its metric '{}' is not known", header.metric)));
+        if !["tangents", "planes"].contains(&header.form.as_str()) {
+            return Err(foreign(&format!("its pieces are of the unknown form '{}'", header.form)));
+        }
+        if !header.slopes.is_finite() {
+            return Err(foreign("its slopes are multiplied by no number"));
         }
         let shape = |name: &str, rank: usize| {
             let found = metadata.info(name).map(|info| info.shape.clone()).filter(|s| s.len() == rank);
@@ -282,9 +112,9 @@ impl SplineFile {
         }
         let placeholder = Certificate { curvature: vec![], label: header.certificate };
         let spline = Spline {
+            metric: Metric::Identity,
             curvature: vec![],
-            lower: Selection::All,
-            upper: Selection::All,
+            form: Form::Tangents(Tangents::default()),
             certificate: placeholder,
         };
         let file = Mutex::new(file);
@@ -302,8 +132,8 @@ impl SplineFile {
         opened.indices = opened.read("anchors.indices", Dtype::U64, 0..m, u64::from_le_bytes)?;
         opened.spline.curvature = opened.curvatures("curvature")?;
         opened.spline.certificate.curvature = opened.curvatures("certificate.curvature")?;
-        opened.spline.lower = opened.selection("lower.selection")?;
-        opened.spline.upper = opened.selection("upper.selection")?;
+        opened.spline.metric = opened.metric()?;
+        opened.spline.form = opened.form()?;
         Ok(opened)
     }
 
@@ -365,6 +195,67 @@ impl SplineFile {
         Ok(Selection::Some(chosen))
     }
 
+    fn metric(&self) -> Result<Metric> {
+        let Some(info) = self.metadata.info("metric.weights") else { return Ok(Metric::Identity) };
+        let [_, _, d] = self.lengths;
+        let all = |name: &str| {
+            let count = self.metadata.info(name).map_or(0, |info| info.shape.iter().product());
+            let values = self.read(name, Dtype::F64, 0..count, f64::from_le_bytes)?;
+            if values.iter().all(|v| v.is_finite()) {
+                return Ok(values);
+            }
+            Err(self.foreign(&format!("its tensor '{name}' holds something else than numbers")))
+        };
+        let weights = all("metric.weights")?;
+        let no_metric =
+            || self.foreign("its metric does not fit its anchors, or has weights that are not positive");
+        if info.shape.len() != 1 || weights.is_empty() || weights.iter().any(|w| *w <= 0.0) {
+            return Err(no_metric());
+        }
+        let metric = if self.metadata.info("metric.basis").is_some() {
+            let rest = match all("metric.rest")?[..] {
+                [rest] if rest >= 0.0 => rest,
+                _ => return Err(no_metric()),
+            };
+            Metric::LowRank(LowRank { basis: all("metric.basis")?, weights, rest })
+        } else {
+            Metric::Diagonal(weights)
+        };
+        metric.check(d).map_err(|_| no_metric())?;
+        Ok(metric)
+    }
+
+    fn form(&self) -> Result<Form> {
+        let Header { slopes, softness, .. } = self.header;
+        let positive = |t: f64| t.is_finite() && t > 0.0;
+        if !matches!(softness, Softness::Hard)
+            && !matches!(softness, Softness::Nearest(t) | Softness::Halves(t) if positive(t))
+        {
+            return Err(self.foreign("its softness is not positive"));
+        }
+        if self.header.form == "tangents" {
+            let [lower, upper] = [self.selection("lower.selection")?, self.selection("upper.selection")?];
+            return Ok(Form::Tangents(Tangents { lower, upper, slopes, softness }));
+        }
+        let [_, k, d] = self.lengths;
+        let half = |slopes: &str, offsets: &str| {
+            let count = |name: &str| self.metadata.info(name).map_or(0, |info| info.shape.iter().product());
+            Ok(Half {
+                slopes: self.floats_of(slopes, Dtype::F32, 0..count(slopes), 1)?,
+                offsets: self.floats_of(offsets, Dtype::F32, 0..count(offsets), 1)?,
+            })
+        };
+        let r = self.spline.metric.coordinates(d);
+        let planes = Planes {
+            center: self.floats_of("planes.center", Dtype::F64, 0..r, 1)?,
+            lower: half("lower.slopes", "lower.offsets")?,
+            upper: half("upper.slopes", "upper.offsets")?,
+        };
+        planes::check(&planes, k, r)
+            .map_err(|_| self.foreign("its pieces do not fit its anchors and its metric"))?;
+        Ok(Form::Planes(planes))
+    }
+
     /// Elements `range` of a tensor of a type.
     fn read<T, const N: usize>(
         &self,
@@ -376,6 +267,9 @@ impl SplineFile {
         let info = self.metadata.info(name).filter(|info| info.dtype == dtype);
         let info =
             info.ok_or_else(|| self.foreign(&format!("its tensor '{name}' is not of type {dtype:?}")))?;
+        if range.end * N > info.data_offsets.1 - info.data_offsets.0 {
+            return Err(self.foreign(&format!("its tensor '{name}' is too short")));
+        }
         let start = self.data + (info.data_offsets.0 + range.start * N) as u64;
         let mut bytes = vec![0; range.len() * N];
         {
@@ -389,11 +283,17 @@ impl SplineFile {
     }
 
     /// Elements `range` of a floating-point tensor, each checked to be finite; rows are `row` long.
-    fn floats<S: Scalar>(&self, name: &str, range: Range<usize>, row: usize) -> Result<Vec<S>> {
-        let values: Vec<S> = if self.precision() == "f64" {
-            self.read(name, Dtype::F64, range.clone(), |b| S::of(f64::from_le_bytes(b)))?
+    fn floats_of<S: Scalar>(
+        &self,
+        name: &str,
+        dtype: Dtype,
+        range: Range<usize>,
+        row: usize,
+    ) -> Result<Vec<S>> {
+        let values: Vec<S> = if dtype == Dtype::F64 {
+            self.read(name, dtype, range.clone(), |b| S::of(f64::from_le_bytes(b)))?
         } else {
-            self.read(name, Dtype::F32, range.clone(), |b| S::of(f64::from(f32::from_le_bytes(b))))?
+            self.read(name, dtype, range.clone(), |b| S::of(f64::from(f32::from_le_bytes(b))))?
         };
         match values.iter().position(|v| !v.is_finite()) {
             Some(i) => {
@@ -402,6 +302,12 @@ impl SplineFile {
             }
             None => Ok(values),
         }
+    }
+
+    /// The same of jets.
+    fn floats<S: Scalar>(&self, name: &str, range: Range<usize>, row: usize) -> Result<Vec<S>> {
+        let dtype = if self.precision() == "f64" { Dtype::F64 } else { Dtype::F32 };
+        self.floats_of(name, dtype, range, row)
     }
 }
 
