@@ -56,6 +56,13 @@ impl<S: Scalar> Values<S> {
         }
     }
 
+    /// The spline `[n, K]`.
+    fn mixed(&self, spline: &Spline) -> Vec<S> {
+        let outputs = spline.curvature.len();
+        let halves = self.lower.iter().zip(&self.upper).enumerate();
+        halves.map(|(i, (lower, upper))| S::of(spline.value(i % outputs, lower.f64(), upper.f64()))).collect()
+    }
+
     /// Takes those of a chunk, from entry `at` on.
     fn put(&mut self, at: usize, chunk: &Self) {
         let range = at..at + chunk.lower.len();
@@ -69,18 +76,24 @@ impl<S: Scalar> Values<S> {
 
 /// Families of anchors for the envelope kernel; equal ones once.
 #[derive(Default)]
-struct Families<'a>(Vec<&'a Selection>);
+pub(super) struct Families<'a>(Vec<&'a Selection>);
 
 impl<'a> Families<'a> {
-    fn of(&mut self, selection: &'a Selection) -> usize {
+    /// The number of the family of these anchors.
+    pub(super) fn of(&mut self, selection: &'a Selection) -> usize {
         self.0.iter().position(|&known| known == selection).unwrap_or_else(|| {
             self.0.push(selection);
             self.0.len() - 1
         })
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// `[families, M]`: one slot for those that are in it.
-    fn slots(&self, anchors: usize) -> Vec<u32> {
+    pub(super) fn slots(&self, anchors: usize) -> Vec<u32> {
         let slot = |family: &Selection, i: u32| if family.contains(i) { 0 } else { u32::MAX };
         self.0.iter().flat_map(|family| (0..anchors as u32).map(move |i| slot(family, i))).collect()
     }
@@ -116,7 +129,7 @@ pub fn evaluate<E: SplineEngine>(
     let variants = curvatures.len();
     let spec = EnvelopeSpec {
         curvatures,
-        families: families.0.len(),
+        families: families.count(),
         slots: 1,
         top: 1,
         pieces: shared.is_some(),
@@ -155,12 +168,9 @@ pub fn evaluate<E: SplineEngine>(
             },
             (None, None) => unreachable!("values are shared or computed apart"),
         };
-        let halves = values.lower.iter().zip(&values.upper).enumerate();
-        let value = halves
-            .map(|(i, (lower, upper))| E::Scalar::of(spline.value(i % outputs, lower.f64(), upper.f64())));
         visit(Evaluated {
             skipped: if every > 0.0 { (1.0 - scored / every).max(0.0) } else { 0.0 },
-            value: value.collect(),
+            value: values.mixed(spline),
             lower: entries().map(|e| low[at(certified, 0, e)]).collect(),
             upper: entries().map(|e| high[at(certified, 0, e)]).collect(),
             convex_piece: values.convex_piece,
@@ -180,12 +190,7 @@ pub fn values<E: SplineEngine>(
     points: &Dataset,
     context: &Context,
 ) -> Result<Vec<E::Scalar>> {
-    let outputs = source.outputs();
-    let halves = Apart::new(spline, source)?.values(points, Search::Pruned, context)?;
-    let halves = halves.lower.iter().zip(&halves.upper).enumerate();
-    Ok(halves
-        .map(|(i, (lower, upper))| E::Scalar::of(spline.value(i % outputs, lower.f64(), upper.f64())))
-        .collect())
+    Ok(Apart::new(spline, source)?.values(points, Search::Pruned, context)?.mixed(spline))
 }
 
 /// Hands over the halves of a hard spline chunk by chunk, in order, with the points `[n, D]` themselves and without
@@ -284,7 +289,7 @@ impl<'a, E: SplineEngine> Apart<'a, E> {
         let [lower, upper] = [&tangents.lower, &tangents.upper].map(|selection| families.of(selection));
         let spec = EnvelopeSpec {
             curvatures: vec![self.spline.curvature.clone()],
-            families: families.0.len(),
+            families: families.count(),
             slots: 1,
             top: 1,
             pieces: true,

@@ -107,7 +107,6 @@ impl<E: SplineEngine> Subject<'_, E> {
         Ok(match choice {
             MetricChoice::Given(metric) => metric.clone(),
             MetricChoice::Found { family, power, rank } => match family {
-                metric::Family::Identity => Metric::Identity,
                 metric::Family::Diagonal => metric::diagonal(all, *power, context)?,
                 metric::Family::Gradient => metric::gradients(all, *power, (*rank, true), context)?,
                 metric::Family::Active => metric::gradients(all, *power, (*rank, false), context)?,
@@ -162,7 +161,7 @@ impl<E: SplineEngine> Subject<'_, E> {
         (source, metric): (&dyn JetSource<E>, &Metric),
         context: &Context,
     ) -> Result<Option<(Vec<Curvature>, Label)>> {
-        let (found, label) = match choice {
+        let found = match choice {
             CurvatureChoice::Chosen => return Ok(None),
             CurvatureChoice::Given(given) => {
                 return Ok(Some((vec![given; self.outputs.len()], Label::Given)));
@@ -172,25 +171,25 @@ impl<E: SplineEngine> Subject<'_, E> {
                     Error::Argument("a secant curvature needs points to be tested on".to_owned())
                 })?;
                 let placed = Placed::new(source, metric, 1.0)?;
-                (secant(&placed, self.program, self.outputs, points, context)?, Label::Tested)
+                secant(&placed, self.program, self.outputs, points, context)?
             }
             CurvatureChoice::Hessian => {
                 let samples = self.anchors.select_range(0..self.anchors.len().min(FOR_HESSIANS))?;
                 // Second derivatives lose digits twice; in f64 a few samples cost little.
                 let engine = Cpu::<f64>::new();
                 let found = curvature::hessian(self.network, &engine, self.outputs, &samples, context)?;
-                (curvature::worst(&found), Label::Sampled)
+                curvature::worst(&found)
             }
             CurvatureChoice::Proved => {
                 let domain = domain.ok_or_else(|| {
                     Error::Argument("a proved curvature needs the box that it is to hold on".to_owned())
                 })?;
                 let Domain { low, high, boxes } = domain;
-                let proof = curvature::proved(self.network, self.outputs, low, high, *boxes, context)?;
-                (proof.curvature, Label::Proved)
+                curvature::proved(self.network, self.outputs, low, high, *boxes, context)?.curvature
             }
         };
-        Ok(Some((if per_output { found } else { vec![widest(&found); found.len()] }, label)))
+        let curvatures = if per_output { found } else { vec![widest(&found); found.len()] };
+        Ok(choice.label().map(|label| (curvatures, label)))
     }
 
     fn tangents(
@@ -309,6 +308,15 @@ impl<E: SplineEngine> Subject<'_, E> {
             None if plain => recipe.curvature,
             None => CurvatureChoice::Secant,
         };
+        // A secant depends on the anchors that it is of; others are found once.
+        let own_anchors = recipe.refine > 0 || recipe.slopes == SlopesChoice::Averaged;
+        if let Some(label) = choice.label()
+            && choice == recipe.curvature
+            && spline.metric == Metric::Identity
+            && !(own_anchors && choice == CurvatureChoice::Secant)
+        {
+            return Ok(Certificate { curvature: spline.curvature.clone(), label });
+        }
         let of = (choice, recipe.per_output);
         match self.curvature(of, recipe.domain.as_ref(), (source, &Metric::Identity), context)? {
             Some((curvature, label)) => Ok(Certificate { curvature, label }),

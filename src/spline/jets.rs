@@ -124,11 +124,17 @@ impl<'a, E: SplineEngine> NetworkJets<'a, E> {
         if anchors.is_empty() || outputs.is_empty() {
             return Err(Error::Argument("at least one anchor and one output are needed".to_owned()));
         }
-        if let Some(k) = outputs.iter().find(|&&k| k >= program.outputs()) {
-            let last = program.outputs() - 1;
-            return Err(Error::Argument(format!("there is no output {k}: expected 0 to {last}")));
-        }
+        check_outputs(&outputs, program.outputs())?;
         Ok(Self { program, anchors, outputs })
+    }
+}
+
+/// # Errors
+/// [`Error::Argument`] for an output that is not among `all`.
+pub(super) fn check_outputs(outputs: &[usize], all: usize) -> Result<()> {
+    match outputs.iter().find(|&&k| k >= all) {
+        None => Ok(()),
+        Some(k) => Err(Error::Argument(format!("there is no output {k}: expected 0 to {}", all - 1))),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::engine::Curvature;
 use crate::{Error, Result};
 
 use super::tune::SoftnessChoice;
-use super::{Choice, Metric, Softness, metric};
+use super::{Choice, Label, Metric, Softness, metric};
 
 /// How a curvature is found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,19 @@ pub enum CurvatureChoice {
     Hessian,
     /// Proved on the domain.
     Proved,
+}
+
+impl CurvatureChoice {
+    /// What can be said of bounds at such a curvature; nothing of one that is chosen for its error.
+    pub fn label(self) -> Option<Label> {
+        match self {
+            Self::Given(_) => Some(Label::Given),
+            Self::Chosen => None,
+            Self::Secant => Some(Label::Tested),
+            Self::Hessian => Some(Label::Sampled),
+            Self::Proved => Some(Label::Proved),
+        }
+    }
 }
 
 /// What the slopes of pieces are.

@@ -20,6 +20,7 @@ use crate::tolerance::CLOSE;
 use crate::{Error, Result, Scalar};
 
 use super::JetSource;
+use super::jets::check_outputs;
 
 /// How much larger than the points of [`Slice::through`] a slice is.
 const MARGIN: f64 = 1.25;
@@ -138,9 +139,7 @@ pub fn planes<E: SplineEngine>(
             "a slice with origin, u and v of {lengths:?} elements does not fit anchors of {dimension}"
         )));
     }
-    if output >= outputs {
-        return Err(Error::Argument(format!("there is no output {output}: expected 0 to {}", outputs - 1)));
-    }
+    check_outputs(&[output], outputs)?;
     let Curvature { a, b } = curvature;
     if let Some(c) = [a, b].iter().find(|c| !(c.is_finite() && **c >= 0.0)) {
         return Err(Error::Argument(format!("a curvature must be finite and at least 0, not {c}")));

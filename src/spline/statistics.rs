@@ -13,6 +13,7 @@ use crate::tolerance::{CLOSE, EXACT};
 use crate::{Error, Result, Scalar};
 
 use super::evaluate::halves;
+use super::jets::check_outputs;
 use super::metric::Placed;
 use super::planes::{self, Half};
 use super::selection::{Stream, stream};
@@ -156,13 +157,6 @@ pub fn activity<E: SplineEngine>(
     activity.convex.divide(points.row_len());
     activity.concave.divide(points.row_len());
     Ok(activity)
-}
-
-fn check_outputs(outputs: &[usize], all: usize) -> Result<()> {
-    match outputs.iter().find(|&&k| k >= all) {
-        None => Ok(()),
-        Some(k) => Err(Error::Argument(format!("there is no output {k}: expected 0 to {}", all - 1))),
-    }
 }
 
 /// The affine pieces of a spline, all held: slopes and offsets in the coordinates of its metric.

@@ -5,6 +5,7 @@ use crate::engine::{Context, Curvature, EnvelopeSpec, Search, SoftHalves, SoftSp
 use crate::network::Program;
 use crate::{Error, Result, Scalar};
 
+use super::evaluate::Families;
 use super::metric::Placed;
 use super::{Demand, JetSource, Metric, Selection, Softness, envelopes, largest, secant, soft_envelopes};
 
@@ -180,21 +181,18 @@ impl<E: SplineEngine> Trial<'_, E> {
 
     /// Squared errors of splines of these curvatures `[C][K]`, summed over the points.
     fn errors(&self, curvatures: &[Vec<Curvature>]) -> Result<Vec<Vec<f64>>> {
-        let (outputs, anchors, variants) = (self.placed.outputs(), self.placed.anchors(), curvatures.len());
-        let [lower, upper] = self.halves;
-        let families: Vec<&Selection> = if lower == upper { vec![lower] } else { vec![lower, upper] };
+        let (outputs, variants) = (self.placed.outputs(), curvatures.len());
+        let mut families = Families::default();
+        let [lower, upper] = self.halves.each_ref().map(|half| families.of(half));
         let spec = EnvelopeSpec {
             curvatures: curvatures.to_vec(),
-            families: families.len(),
+            families: families.count(),
             slots: 1,
             top: 1,
             pieces: false,
             search: Search::Pruned,
         };
-        let slots: Vec<u32> = families
-            .iter()
-            .flat_map(|family| (0..anchors as u32).map(|i| if family.contains(i) { 0 } else { u32::MAX }))
-            .collect();
+        let slots = families.slots(self.placed.anchors());
         let mut errors = vec![vec![0.0; outputs]; variants];
         let validation = self.validation;
         envelopes(
@@ -210,10 +208,8 @@ impl<E: SplineEngine> Trial<'_, E> {
                     for (k, (error, curvature)) in errors.iter_mut().zip(curvatures).enumerate() {
                         let [low, high] = curvature.weights();
                         let at = |family: usize| ((family * variants + c) * outputs + k) * count;
-                        let (below, above) = (
-                            &block.envelopes.lower[at(0)..],
-                            &block.envelopes.upper[at(families.len() - 1)..],
-                        );
+                        let (below, above) =
+                            (&block.envelopes.lower[at(lower)..], &block.envelopes.upper[at(upper)..]);
                         for (i, n) in block.range.clone().enumerate() {
                             let value = low * below[i].f64() + high * above[i].f64();
                             *error += (value - validation.truth[n * outputs + k]).powi(2);

@@ -73,9 +73,8 @@ fn check_box(dimension: usize, outputs: (usize, &[usize]), low: &[f64], high: &[
 /// # Errors
 /// [`Error::Argument`] without outputs or for one that is not there.
 fn check_outputs(all: usize, outputs: &[usize]) -> Result<()> {
-    match outputs.iter().find(|&&k| k >= all) {
-        Some(k) => Err(Error::Argument(format!("there is no output {k}: expected 0 to {}", all - 1))),
-        None if outputs.is_empty() => Err(Error::Argument("at least one output is needed".to_owned())),
-        None => Ok(()),
+    if outputs.is_empty() {
+        return Err(Error::Argument("at least one output is needed".to_owned()));
     }
+    super::jets::check_outputs(outputs, all)
 }

@@ -51,8 +51,6 @@ pub struct LowRank {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// The identity.
-    Identity,
     /// The diagonal of the mean of `J^T J` over anchors and outputs, to a power.
     Diagonal,
     /// The mean of `J^T J` over anchors and outputs (the gradient covariance; Constantine, Dow & Wang 2014), to a
