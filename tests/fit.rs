@@ -8,7 +8,7 @@ use fenchel::data::{Dataset, Normalization, OutputFile, ReadOptions};
 use fenchel::engine::{Activation, Context, Cpu, Curvature, Search, SplineEngine};
 use fenchel::network::Network;
 use fenchel::network::onnx::{LoadOptions, load};
-use fenchel::spline::metric::{Family, LowRank, Placed, diagonal, gradients, principal};
+use fenchel::spline::metric::{Family, LowRank, Placed, diagonal, gradients, informed, principal};
 use fenchel::spline::{
     Certificate, Choice, CurvatureChoice, Evaluated, Features, Form, Header, JetSource, Label, Method,
     Metric, MetricChoice, NetworkJets, Planes, Provenance, Recipe, Selection, SlopesChoice, Softness,
@@ -275,6 +275,23 @@ fn metrics_come_from_the_covariance_of_gradients() {
         };
         let units: Vec<f64> = (0..3 * D).map(|i| f64::from(u8::from(i / D == i % D))).collect();
         assert!(held(&basis) > held(&units));
+
+        // What is informed lies between the inverse covariance of the anchors and that of the gradients, with P C P = G
+        // in the middle.
+        let variance = centred.t().dot(&centred);
+        let proportional = |found: &Array2<f64>, expected: &Array2<f64>| {
+            let scale = expected.diag().sum() / found.diag().sum();
+            relative_difference(found.iter().map(|f| scale * f), expected.iter().copied())
+        };
+        let at = |power: f64| matrix(&informed(source, power, None, &context).unwrap());
+        assert!(proportional(&at(1.0), &covariance) < 1e-9);
+        assert!(proportional(&at(0.0).dot(&variance), &Array2::eye(D)) < 1e-9);
+        let middle = at(0.5);
+        assert!(proportional(&middle.dot(&variance).dot(&middle), &covariance) < 1e-9);
+        let Metric::LowRank(few) = informed(source, 0.5, Some(2), &context).unwrap() else { panic!() };
+        assert_eq!((few.weights.len(), few.rest), (2, 0.0));
+        assert!(informed(source, 0.5, Some(0), &context).is_err());
+
         assert!(gradients(source, 1.0, (Some(0), true), &context).is_err());
         assert!(gradients(source, 1.0, (Some(D + 1), true), &context).is_err());
         assert!(gradients(source, f64::NAN, (None, true), &context).is_err());
@@ -368,7 +385,7 @@ fn what_is_chosen_on_validation_is_better_than_what_is_not() {
 fn every_metric_and_slope_fits() {
     let engine = Cpu::<f32>::new();
     let context = Context::default();
-    for family in [Family::Diagonal, Family::Gradient, Family::Active, Family::Principal] {
+    for family in [Family::Diagonal, Family::Gradient, Family::Active, Family::Principal, Family::Informed] {
         let mut recipe = Recipe::new(100);
         recipe.metric =
             MetricChoice::Found { family, power: 0.5, rank: (family == Family::Active).then_some(20) };

@@ -29,9 +29,9 @@ pub(super) struct Making {
     #[arg(long, value_name = "METHOD", default_value = "random", value_parser = choice)]
     pub select: Choice,
 
-    /// Metric of the distances: identity, diagonal or gradient (from the covariance of gradients), active or principal
-    /// (the first directions of gradients or of the data alone), or a file with weights [D] or a matrix [D, D]
-    /// [default: identity; principal with --refine]
+    /// Metric of the distances: identity, diagonal or gradient (from the covariance of gradients), active, principal or
+    /// informed (the first directions alone, of gradients, of the data, or of both), or a file with weights [D] or a
+    /// matrix [D, D] [default: identity; informed with --refine]
     #[arg(long, value_name = "METRIC")]
     pub metric: Option<String>,
 
@@ -65,7 +65,8 @@ pub(super) struct Axes {
     #[arg(long, value_name = "LIST", default_value = "random", value_delimiter = ',', value_parser = choice)]
     pub select: Vec<Choice>,
 
-    /// Metrics: identity, diagonal, gradient, active, principal, or files [default: identity; principal where refined]
+    /// Metrics: identity, diagonal, gradient, active, principal, informed, or files [default: identity; informed where
+    /// refined]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub metric: Vec<String>,
 
@@ -96,14 +97,20 @@ pub(super) struct Common {
     #[arg(long)]
     pub per_output: bool,
 
-    /// Power of the gradient covariance in the metrics diagonal, gradient and active
-    #[arg(long, value_name = "P", default_value_t = 0.5)]
-    pub power: f64,
+    /// Power of the gradient covariance in the metrics diagonal, gradient and active, and its weight in informed: 0 is
+    /// the inverse covariance of the data, 1 that of gradients [default: 0.5; of informed 0.75]
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
+    pub power: Option<f64>,
 
-    /// Directions of the metrics gradient, active and principal [default: all; of principal those with 97 % of the
-    /// variance, 256 at most]
+    /// Directions of the metrics gradient, active, principal and informed [default: all; of principal those with 97 %
+    /// of the variance, of informed those with 99.9 % of what outputs vary by, 256 at most]
     #[arg(long, value_name = "R")]
     pub rank: Option<usize>,
+
+    /// Rows are images, and refinement asks the network at warped ones too: moved, turned, stretched and bent by so much;
+    /// 1 is about what handwriting bears
+    #[arg(long, value_name = "STRENGTH", allow_hyphen_values = true)]
+    pub warp: Option<f64>,
 
     /// Rows of the data that choices are made on and secants estimated on, apart from anchors and points [default: up
     /// to 2000 rows that are neither]
@@ -138,6 +145,7 @@ impl Making {
             slopes: self.slopes.unwrap_or(default_slopes(refined)),
             softness: self.soft,
             refine: self.refine,
+            warp: self.common.warp,
             certificate: self.common.certificate,
             domain: self.common.domain(dimension),
         })
@@ -150,7 +158,7 @@ impl Making {
 }
 
 pub(super) fn default_metric(refined: bool) -> &'static str {
-    if refined { "principal" } else { "identity" }
+    if refined { "informed" } else { "identity" }
 }
 
 pub(super) fn default_slopes(refined: bool) -> SlopesChoice {
@@ -166,18 +174,20 @@ impl Common {
             "gradient" => Family::Gradient,
             "active" => Family::Active,
             "principal" => Family::Principal,
+            "informed" => Family::Informed,
             file => {
                 let path = PathBuf::from(file);
                 if !path.exists() {
                     return Err(Error::Argument(format!(
                         "'{file}' is no metric and no file: expected identity, diagonal, gradient, active, \
-                         principal, or a file with weights or a matrix"
+                         principal, informed, or a file with weights or a matrix"
                     )));
                 }
                 return Ok(MetricChoice::Given(Metric::open(&path, dimension)?));
             }
         };
-        Ok(MetricChoice::Found { family, power: self.power, rank: self.rank })
+        let power = self.power.unwrap_or(family.usual_power());
+        Ok(MetricChoice::Found { family, power, rank: self.rank })
     }
 
     pub(super) fn domain(&self, dimension: usize) -> Option<Domain> {

@@ -221,6 +221,7 @@ impl Rows {
                         slopes,
                         softness: soft,
                         refine,
+                        warp: common.warp.filter(|_| refine > 0),
                         certificate: common.certificate,
                         domain: common.domain(dimension),
                     };

@@ -13,7 +13,7 @@ use super::selection::{Features, clusters, select};
 use super::tune::{Choices, SoftnessChoice, Validation, tune};
 use super::{
     Certificate, Form, JetSource, Label, Metric, NetworkJets, Planes, Refinement, Selection, Softness,
-    Spline, Tangents, curvature, largest, refine, secant, values,
+    Spline, Tangents, Warp, curvature, largest, refine, secant, values,
 };
 
 /// The network to be approximated, and data for it.
@@ -111,6 +111,7 @@ impl<E: SplineEngine> Subject<'_, E> {
                 metric::Family::Gradient => metric::gradients(all, *power, (*rank, true), context)?,
                 metric::Family::Active => metric::gradients(all, *power, (*rank, false), context)?,
                 metric::Family::Principal => metric::principal(all, *rank, context)?,
+                metric::Family::Informed => metric::informed(all, *power, *rank, context)?,
             },
         })
     }
@@ -284,7 +285,8 @@ impl<E: SplineEngine> Subject<'_, E> {
         let Fitted { spline, relative_rmse: before, .. } = start;
         let Form::Planes(planes) = &spline.form else { unreachable!("refinement starts from planes") };
         let weights: Vec<[f64; 2]> = spline.curvature.iter().map(|c| c.weights()).collect();
-        let refinement = Refinement::new(recipe.refine, recipe.pieces);
+        let warp = recipe.warp.map(|strength| self.warp(strength)).transpose()?;
+        let refinement = Refinement { warp, ..Refinement::new(recipe.refine, recipe.pieces) };
         let network = (self.program, self.outputs);
         let refined =
             refine(network, self.anchors, (&spline.metric, planes), &weights, &refinement, context)?;
@@ -293,6 +295,14 @@ impl<E: SplineEngine> Subject<'_, E> {
         let better = before.is_none_or(|before| after <= before);
         let (spline, relative_rmse) = if better { (refined, Some(after)) } else { (spline, before) };
         Ok(Fitted { spline, chosen: vec![], relative_rmse, before })
+    }
+
+    /// Warps of the images that rows are, by their shape or the network's.
+    fn warp(&self, strength: f64) -> Result<Warp> {
+        let inputs: Vec<&[usize]> = self.network.inputs().map(|node| node.shape()).collect();
+        let shapes = std::iter::once(self.anchors.row_shape()).chain(inputs);
+        let image = shapes.clone().find_map(|shape| Warp::new(shape, strength).ok());
+        image.map_or_else(|| Warp::new(self.anchors.row_shape(), strength), Ok)
     }
 
     fn certificate(

@@ -43,7 +43,7 @@ pub use jets::{HeldJets, JetSource, NetworkJets, Unchecked};
 pub use metric::Metric;
 pub use planes::Planes;
 pub use recipe::{CurvatureChoice, Domain, MetricChoice, Recipe, SlopesChoice};
-pub use refine::{Refinement, refine};
+pub use refine::{Refinement, Warp, refine};
 pub use selection::{Choice, Clusters, Features, Method, Selection, clusters, select, shuffled};
 pub use stream::{Demand, PointBlock, envelopes, soft_envelopes};
 pub use tune::{Choices, SoftnessChoice, Tuned, Validation, tune};

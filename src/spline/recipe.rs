@@ -96,6 +96,8 @@ pub struct Recipe {
     pub softness: SoftnessChoice,
     /// Steps of refinement; none with 0.
     pub refine: usize,
+    /// Rows are images: the strength of the warps at which a refinement asks the network too.
+    pub warp: Option<f64>,
     /// The curvature of the error bars; where absent that of the spline, or the secant's where it says nothing of them
     /// (chosen on validation, or in another metric).
     pub certificate: Option<CurvatureChoice>,
@@ -115,6 +117,7 @@ impl Recipe {
             slopes: SlopesChoice::Given(1.0),
             softness: SoftnessChoice::Given(Softness::Hard),
             refine: 0,
+            warp: None,
             certificate: None,
             domain: None,
         }
@@ -127,6 +130,9 @@ impl Recipe {
         let hard = self.softness == SoftnessChoice::Given(Softness::Hard);
         if self.refine > 0 && !hard {
             return bad("refined pieces are hard: leave out the softness or the refinement");
+        }
+        if self.warp.is_some() && self.refine == 0 {
+            return bad("warped images are for refinement: leave out the warp, or refine");
         }
         if self.slopes == SlopesChoice::Averaged && !hard {
             return bad("averaged pieces are hard: leave out the softness, or take other slopes");

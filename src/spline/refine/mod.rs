@@ -11,6 +11,7 @@
 //! to start with all of them.
 
 mod oracle;
+mod warp;
 
 use ndarray::ArrayView1;
 use rand::RngExt;
@@ -28,6 +29,8 @@ use super::{Metric, Planes};
 
 use oracle::{Oracle, Units};
 
+pub use warp::Warp;
+
 /// How pieces are refined.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Refinement {
@@ -39,12 +42,14 @@ pub struct Refinement {
     pub rate: f64,
     /// How many pieces each half has at the end.
     pub pieces: usize,
+    /// Rows are images, and the network is asked at warped ones too.
+    pub warp: Option<Warp>,
 }
 
 impl Refinement {
     /// So many steps, with what was best on the networks at hand otherwise.
     pub fn new(steps: usize, pieces: usize) -> Self {
-        Self { steps, batch: 512, rate: 0.1, pieces }
+        Self { steps, batch: 512, rate: 0.1, pieces, warp: None }
     }
 
     /// The rounds from so many pieces on: twice as many in each, and one more with all of them, in which those that are
@@ -128,6 +133,7 @@ pub fn refine<E: SplineEngine>(
         center,
         neighbours: vec![],
         held: if fits { Some(data.rows(0..data.len())?) } else { None },
+        warp: refinement.warp,
         batches: ((quarter / (point * batch as u64)) as usize).clamp(1, BATCHES),
         context,
     };

@@ -4,12 +4,15 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::data::Dataset;
 use crate::engine::{Arithmetic, Context, MaxAffineSpec, SplineEngine, TensorOf};
 use crate::network::Program;
 use crate::spline::metric::Coordinates;
 use crate::{Error, Result, Scalar};
+
+use super::warp::{Deformation, Warp};
 
 /// Neighbours of a point that steps are taken to.
 const NEIGHBOURS: usize = 8;
@@ -49,6 +52,8 @@ pub(super) struct Oracle<'a, E: SplineEngine> {
     pub neighbours: Vec<u32>,
     /// The rows `[M, D]`, where they may be held.
     pub held: Option<Array2<E::Scalar>>,
+    /// How images are warped, where they are.
+    pub warp: Option<Warp>,
     /// Batches that the network is asked for at a time.
     pub batches: usize,
     pub context: &'a Context,
@@ -154,45 +159,17 @@ impl<E: SplineEngine> Oracle<'_, E> {
 
     /// Points in coordinates and units, and the network's values there `[n, K]` in units.
     ///
-    /// A quarter are rows of the data, three eighths lie between two rows, nearer to the first, and three eighths are
-    /// rows that take a part of another row's step to one of its neighbours.
+    /// Of eight points two are rows of the data, three lie between two rows, nearer to the first, and three are rows
+    /// that take a part of another row's step to one of its neighbours. Images that may be warped are: half of the rows
+    /// and of the points between.
     pub(super) fn ask(
         &self,
         count: usize,
         units: &Units,
         rng: &mut ChaCha8Rng,
     ) -> Result<(Vec<E::Scalar>, Array2<f64>)> {
-        let rows = self.data.len();
-        let with_neighbours = self.neighbours.len() / NEIGHBOURS;
-        let (mut first, mut second, mut third, mut parts) = (vec![], vec![], vec![], vec![]);
-        for n in 0..count {
-            let i = rng.random_range(0..rows);
-            let (j, t, part) = match n % 8 {
-                0 | 1 => (i, i, 0.0),
-                5.. if with_neighbours > 0 => {
-                    let j = rng.random_range(0..with_neighbours);
-                    let near = &self.neighbours[j * NEIGHBOURS..][..NEIGHBOURS];
-                    let t = near.choose(rng).map_or(j, |&t| t as usize);
-                    (j, t, rng.random_range(0.0..1.0))
-                }
-                _ => (rng.random_range(0..rows), i, rng.random_range(0.0..0.5)),
-            };
-            first.push(i);
-            second.push(j);
-            third.push(t);
-            parts.push(part);
-        }
-        let read = |rows: &[usize]| match &self.held {
-            Some(held) => Ok(held.select(Axis(0), rows)),
-            None => self.data.select(rows)?.rows::<E::Scalar>(0..count),
-        };
-        let (mut x, to, from) = (read(&first)?, read(&second)?, read(&third)?);
-        for ((mut x, (to, from)), part) in
-            x.rows_mut().into_iter().zip(to.rows().into_iter().zip(from.rows())).zip(parts)
-        {
-            let part = E::Scalar::of(part);
-            ndarray::Zip::from(&mut x).and(&to).and(&from).for_each(|x, &to, &from| *x += part * (to - from));
-        }
+        let draws: Vec<Draw> = (0..count).map(|n| self.draw(n, rng)).collect();
+        let x = self.points(&draws)?;
         let mut values = self.values(x.view())?.mapv(Scalar::f64);
         for (mut column, mean) in values.columns_mut().into_iter().zip(&units.means) {
             column.mapv_inplace(|v| (v - mean) / units.deviation);
@@ -200,4 +177,85 @@ impl<E: SplineEngine> Oracle<'_, E> {
         let z = self.place(x.view(), 1.0 / units.length)?;
         Ok((self.program.engine().download(&z)?, values))
     }
+
+    /// Where the `n`-th point goes.
+    fn draw(&self, n: usize, rng: &mut ChaCha8Rng) -> Draw {
+        let (rows, with_neighbours) = (self.data.len(), self.neighbours.len() / NEIGHBOURS);
+        let row = rng.random_range(0..rows);
+        let still = Draw { row, to: row, from: row, part: 0.0, warp: None };
+        // Without neighbours there are more between rows, without warps more of everything else.
+        let kind = match (n % 8, &self.warp) {
+            (0 | 4, _) => Kind::Row,
+            (1 | 5, Some(_)) => Kind::Warped,
+            (2 | 6, Some(_)) => Kind::WarpedBetween,
+            (3 | 7, Some(_)) | (5..8, None) if with_neighbours > 0 => Kind::Stepped,
+            _ => Kind::Between,
+        };
+        match kind {
+            Kind::Row => still,
+            Kind::Warped => Draw { warp: self.warp.map(|warp| warp.draw(rng)), ..still },
+            Kind::Between | Kind::WarpedBetween => {
+                let (to, part) = (rng.random_range(0..rows), rng.random_range(0.0..0.5));
+                let warp = if kind == Kind::Between { None } else { self.warp };
+                Draw { to, part, warp: warp.map(|warp| warp.draw(rng)), ..still }
+            }
+            Kind::Stepped => {
+                let from = rng.random_range(0..with_neighbours);
+                let near = &self.neighbours[from * NEIGHBOURS..][..NEIGHBOURS];
+                let to = near.choose(rng).map_or(from, |&to| to as usize);
+                Draw { from, to, part: rng.random_range(0.0..1.0), ..still }
+            }
+        }
+    }
+
+    /// The points themselves `[n, D]`.
+    fn points(&self, draws: &[Draw]) -> Result<Array2<E::Scalar>> {
+        let d = self.program.dimension();
+        // Rows that are not held are read in the order in which they are wanted.
+        let read = match &self.held {
+            Some(_) => None,
+            None => {
+                let wanted: Vec<usize> =
+                    draws.iter().flat_map(|draw| [draw.row, draw.to, draw.from]).collect();
+                Some(self.data.select(&wanted)?.rows::<E::Scalar>(0..wanted.len())?)
+            }
+        };
+        let row = |n: usize, which: usize, number: usize| match (&read, &self.held) {
+            (Some(read), _) => read.row(3 * n + which),
+            (None, Some(held)) => held.row(number),
+            (None, None) => unreachable!("rows are held or read"),
+        };
+        let mut x = vec![E::Scalar::of(0.0); draws.len() * d];
+        x.par_chunks_exact_mut(d).zip(draws).enumerate().for_each(|(n, (x, draw))| {
+            let part = E::Scalar::of(draw.part);
+            let (own, to, from) = (row(n, 0, draw.row), row(n, 1, draw.to), row(n, 2, draw.from));
+            let steps = to.iter().zip(from);
+            for ((x, &own), (&to, &from)) in x.iter_mut().zip(own).zip(steps) {
+                *x = own + part * (to - from);
+            }
+            if let (Some(warp), Some(deformation)) = (&self.warp, &draw.warp) {
+                warp.apply(deformation, x);
+            }
+        });
+        Array2::from_shape_vec((draws.len(), d), x).map_err(|e| Error::Shape(e.to_string()))
+    }
+}
+
+/// How a point comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Row,
+    Between,
+    Stepped,
+    Warped,
+    WarpedBetween,
+}
+
+/// A point: a row and a part of the step from one row to another, deformed.
+struct Draw {
+    row: usize,
+    to: usize,
+    from: usize,
+    part: f64,
+    warp: Option<Deformation>,
 }
