@@ -898,6 +898,7 @@ fn splines_are_fitted_in_many_ways() {
         "--metric diagonal --power 1",
         "--metric active --rank 24",
         "--metric principal",
+        "--metric informed",
         "--per-output",
         "--slopes auto",
         "--slopes averaged",
@@ -910,7 +911,7 @@ fn splines_are_fitted_in_many_ways() {
     }
     let (refined, report) = error("--refine 200");
     assert!(refined < published / 2.0, "{refined} against {published}");
-    assert!(report["slopes"].is_null() && report["slopes_choice"] == "refined");
+    assert!(report["slopes"].is_null() && report["slopes_choice"] == "refined 200");
     assert!(report["relative_rmse_before_refinement"].as_f64().unwrap() > refined);
     assert_eq!(error("--refine 200").0, refined);
 

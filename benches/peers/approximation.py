@@ -2,7 +2,7 @@
 
 Runs the program itself on the networks and images beside the project (../shared/data) and on the digits in assets/, and
 prints one Markdown table. Protocol: anchors and refinement from training rows, choices on validation rows, figures on
-test rows. `python benches/peers/approximation.py [--program target/release/fenchel] [--only mnist-net] [--steps 6000]`
+test rows. `python benches/peers/approximation.py [--program target/release/fenchel] [--only mnist-net] [--most 2000]`
 """
 
 import argparse
@@ -52,8 +52,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--program", default=ROOT / "target" / "release" / "fenchel")
     parser.add_argument("--only", default="")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--most", type=int, default=1000, help="pieces that are refined at most")
+    parser.add_argument("--steps", type=int, default=20, help="of refinement, for each piece")
+    parser.add_argument("--fewest", type=int, default=6000, help="steps at least")
+    parser.add_argument("--longest", type=int, default=20000, help="steps at most")
+    parser.add_argument("--most", type=int, default=2000, help="pieces that are refined at most")
+    parser.add_argument("--warp", default="1", help="of images; 0 for none")
     arguments = parser.parse_args()
 
     def shown(row):
@@ -70,9 +73,11 @@ def main():
         nearest, _ = sweep(arguments.program, model, protocol, pieces, cold)
         for row, near in zip(published, nearest):
             few = min(row["pieces"], arguments.most)
-            refined, seconds = sweep(
-                arguments.program, model, protocol, [few], ["--refine", arguments.steps, "--certificate", "1"]
-            )
+            steps = min(max(few * arguments.steps, arguments.fewest), arguments.longest)
+            options = ["--refine", steps, "--certificate", "1"]
+            if arguments.warp != "0":
+                options += ["--warp", arguments.warp]
+            refined, seconds = sweep(arguments.program, model, protocol, [few], options)
             ratio = refined[0]["relative_rmse"] / row["relative_rmse"]
             used = shown(refined[0]) + (f" ({few} pieces)" if few < row["pieces"] else "")
             print(

@@ -61,7 +61,6 @@ impl Job for Fit<'_> {
 
         let rows: Vec<usize> = chosen.iter().map(|i| taken.start + i).collect();
         let source = NetworkJets::new(&program, data.select(&rows)?, outputs.clone())?;
-        let refined = if recipe.refine > 0 { "refined" } else { &words::slopes(&recipe.slopes) };
         let provenance = Provenance {
             model: file_name(&arguments.model.model),
             model_sha256: loaded.model.fingerprint.clone(),
@@ -72,7 +71,7 @@ impl Job for Fit<'_> {
             selection: words::selection(&recipe.selection, recipe.pieces == taken.len()),
             curvature: words::curvature(&recipe.curvature),
             metric: making.metric_name().to_owned(),
-            slopes: refined.to_owned(),
+            slopes: words::pieces(&recipe),
             seed: context.seed(),
         };
         let header = Header::new(provenance, data.normalization().clone(), &spline);

@@ -108,7 +108,7 @@ pub(super) struct Common {
     pub rank: Option<usize>,
 
     /// Rows are images, and refinement asks the network at warped ones too: moved, turned, stretched and bent by so much;
-    /// 1 is about what handwriting bears
+    /// 1 did best on handwritten digits
     #[arg(long, value_name = "STRENGTH", allow_hyphen_values = true)]
     pub warp: Option<f64>,
 
@@ -317,6 +317,19 @@ pub(super) mod words {
             SlopesChoice::Given(factor) => factor.to_string(),
             SlopesChoice::Chosen => "auto".to_owned(),
             SlopesChoice::Averaged => "averaged".to_owned(),
+        }
+    }
+
+    pub(in super::super) fn warp(strength: Option<f64>) -> String {
+        strength.unwrap_or(0.0).to_string()
+    }
+
+    /// Slopes of pieces, refined or not.
+    pub(in super::super) fn pieces(recipe: &Recipe) -> String {
+        match (recipe.refine, recipe.warp) {
+            (0, _) => slopes(&recipe.slopes),
+            (steps, None) => format!("refined {steps}"),
+            (steps, Some(strength)) => format!("refined {steps}, warped {strength}"),
         }
     }
 

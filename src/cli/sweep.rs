@@ -204,6 +204,7 @@ impl Rows {
                     slopes: words::slopes(&slopes),
                     softness: words::softness(&soft),
                     refine,
+                    warp: words::warp(common.warp.filter(|_| refine > 0)),
                 };
                 if together && plain(&curvature) && made == Made::published(made.curvature_choice.clone()) {
                     if !shared.contains(&curvature) {

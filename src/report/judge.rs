@@ -23,6 +23,8 @@ pub struct Made {
     pub softness: String,
     /// Steps of refinement.
     pub refine: usize,
+    /// The strength of warps in it, 0 for none.
+    pub warp: String,
 }
 
 impl Made {
@@ -35,6 +37,7 @@ impl Made {
             slopes: "1".to_owned(),
             softness: "hard".to_owned(),
             refine: 0,
+            warp: "0".to_owned(),
         }
     }
 
@@ -56,6 +59,9 @@ impl Made {
         }
         if self.refine > 0 {
             parts.push(format!("refined {}", self.refine));
+        }
+        if self.warp != usual.warp {
+            parts.push(format!("warped {}", self.warp));
         }
         parts.push(format!("curvature {}", self.curvature_choice));
         parts.join(", ")

@@ -8,14 +8,14 @@ use super::{Made, Row};
 pub fn csv(rows: &[Row]) -> String {
     let mut text = String::from(
         "pieces,curvature,seed,points,relative_rmse,mean_abs,max_abs,agreement,accuracy,certificate,violations,\
-         certificate_curvature,certificate_label,selection,metric,curvature_choice,slopes,softness,refine\n",
+         certificate_curvature,certificate_label,selection,metric,curvature_choice,slopes,softness,refine,warp\n",
     );
     for row in rows {
         let optional = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
         let label = serde_json::to_string(&row.certificate_label).unwrap_or_default();
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             row.pieces,
             row.curvature,
             row.seed,
@@ -35,6 +35,7 @@ pub fn csv(rows: &[Row]) -> String {
             row.made.slopes,
             row.made.softness,
             row.made.refine,
+            row.made.warp,
         );
     }
     text

@@ -135,6 +135,7 @@ pub fn informed<E: SplineEngine>(
         return Err(Error::Argument(format!("a metric's power must be finite, not {power}")));
     }
     let dimension = source.dimension();
+    rank.map_or(Ok(()), |rank| check_rank(rank, dimension))?;
     let components = rank.unwrap_or(0).max(COMPONENTS.min(dimension));
     let anchors = Moment { source, rows: Rows::Anchors, context }.largest(components)?;
     // [q, D], row j times the deviation along it, so that G comes as C^(1/2) G C^(1/2).
@@ -170,6 +171,17 @@ pub fn informed<E: SplineEngine>(
         row += (spread.tr_mul(&along) * length).transpose();
     }
     of_map(&map)
+}
+
+/// # Errors
+/// [`Error::Argument`] for a metric of so many directions of points of `dimension` elements.
+fn check_rank(rank: usize, dimension: usize) -> Result<()> {
+    if (1..=dimension).contains(&rank) {
+        return Ok(());
+    }
+    Err(Error::Argument(format!(
+        "a metric of rank {rank} for points of {dimension} elements: expected 1 to {dimension}"
+    )))
 }
 
 /// The metric of the coordinates `A x`, `A` `[r, D]` of full rank: `P = A^T A`.
@@ -281,11 +293,7 @@ impl<E: SplineEngine> Moment<'_, E> {
     /// The `rank` largest eigenvalues with their eigenvectors: exact with all, else by subspace iteration.
     fn largest(&self, rank: usize) -> Result<Largest> {
         let dimension = self.source.dimension();
-        if rank == 0 || rank > dimension {
-            return Err(Error::Argument(format!(
-                "a metric of rank {rank} for points of {dimension} elements: expected 1 to {dimension}"
-            )));
-        }
+        check_rank(rank, dimension)?;
         let wide = (rank + OVERSAMPLED).min(dimension);
         let mut q = DMatrix::identity(dimension, wide);
         if wide < dimension {

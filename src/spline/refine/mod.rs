@@ -4,8 +4,12 @@
 //! stochastic descent moves the pieces that points pull at (Magnani & Boyd 2009 alternate between assigning points and
 //! fitting pieces; here both happen in every step). The network is an oracle that costs little: beside the data it is
 //! asked between pairs of them, and where a point goes if another's step to a neighbour is taken from it. Without such
-//! points pieces learn the data by heart (MNIST, 784-256x4-10, 100 pieces: relative error 0.08 on the data and 0.31
-//! elsewhere; with them 0.15 and 0.26).
+//! points pieces learn the data by heart (MNIST, 784-256x4-10, 100 pieces in principal coordinates: relative error 0.08 on
+//! the data and 0.31 elsewhere; with them 0.15 and 0.26).
+//!
+//! Coordinates decide as much: descent moves along all of them at the same rate, so that those along which the network
+//! varies should be the long ones. In informed coordinates 128 pieces came to 0.204 after 1,500 steps, at warped images to
+//! 0.194, where 100 pieces in principal ones were at 0.255 after 3,000.
 //!
 //! Pieces grow in number as they are fitted: those with the largest errors are split, which converges in fewer steps than
 //! to start with all of them.
@@ -53,7 +57,7 @@ impl Refinement {
     }
 
     /// The rounds from so many pieces on: twice as many in each, and one more with all of them, in which those that are
-    /// never active are put to use. More pieces take more steps, at lower rates, as each sees fewer points.
+    /// never active are put to use. More pieces take more steps, as each sees fewer points.
     fn rounds(&self, from: usize) -> Vec<Round> {
         let mut sizes = vec![from];
         while let Some(&last) = sizes.last().filter(|&&last| last < self.pieces) {
@@ -64,19 +68,15 @@ impl Refinement {
         let all: f64 = shares.iter().sum();
         let mut rounds: Vec<Round> = vec![];
         let (mut share, mut steps) = (0.0, 0);
-        for (i, &pieces) in sizes.iter().enumerate() {
-            share += shares[i];
+        for (&pieces, of_round) in sizes.iter().zip(shares) {
+            share += of_round;
             let until = (self.steps as f64 * share / all).round() as usize;
-            let rate = self.rate * FALL.powi(i as i32);
-            rounds.push(Round { pieces, steps: until - steps, rate });
+            rounds.push(Round { pieces, steps: until - steps, rate: self.rate });
             steps = until;
         }
         rounds
     }
 }
-
-/// The rate at which a round begins, over that of the round before.
-const FALL: f64 = 0.85;
 
 /// Batches that the network is asked for at a time at most.
 const BATCHES: usize = 16;
