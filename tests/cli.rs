@@ -911,7 +911,7 @@ fn splines_are_fitted_in_many_ways() {
     }
     let (refined, report) = error("--refine 200");
     assert!(refined < published / 2.0, "{refined} against {published}");
-    assert!(report["slopes"].is_null() && report["slopes_choice"] == "refined 200");
+    assert!(report["slopes"].is_null() && report["slopes_choice"] == "refined 200 at rate 0.1");
     assert!(report["relative_rmse_before_refinement"].as_f64().unwrap() > refined);
     assert_eq!(error("--refine 200").0, refined);
 

@@ -694,6 +694,7 @@ fn options_of_a_fit_that_mean_nothing_are_refused() {
         ("--metric gradient --power nan", "power"),
         ("--refine 10 --soft nearest", "hard"),
         ("--warp 1", "refine"),
+        ("--refine 10 --rate 0", "above 0"),
         ("--refine 10 --warp 1", "[H, W]"),
         ("--refine 10 --warp -1", "at least 0"),
         ("--slopes averaged --soft nearest", "hard"),

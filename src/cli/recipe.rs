@@ -10,8 +10,8 @@ use crate::data::Dataset;
 use crate::engine::Curvature;
 use crate::spline::metric::{Family, Metric};
 use crate::spline::{
-    Choice, CurvatureChoice, Domain, Features, Method, MetricChoice, Recipe, SlopesChoice, Softness,
-    SoftnessChoice,
+    Choice, CurvatureChoice, Domain, Features, Method, MetricChoice, Recipe, Refinement, SlopesChoice,
+    Softness, SoftnessChoice,
 };
 use crate::{Error, Result};
 
@@ -112,6 +112,10 @@ pub(super) struct Common {
     #[arg(long, value_name = "STRENGTH", allow_hyphen_values = true)]
     pub warp: Option<f64>,
 
+    /// Rate at which a round of refinement begins. Lower ones suit steep networks and many steps
+    #[arg(long, value_name = "RATE", default_value_t = Refinement::RATE, allow_hyphen_values = true)]
+    pub rate: f64,
+
     /// Rows of the data that choices are made on and secants estimated on, apart from anchors and points [default: up
     /// to 2000 rows that are neither]
     #[arg(long, visible_alias = "curvature-points", value_name = "RANGE", value_parser = range)]
@@ -146,6 +150,7 @@ impl Making {
             softness: self.soft,
             refine: self.refine,
             warp: self.common.warp,
+            rate: self.common.rate,
             certificate: self.common.certificate,
             domain: self.common.domain(dimension),
         })
@@ -326,11 +331,11 @@ pub(super) mod words {
 
     /// Slopes of pieces, refined or not.
     pub(in super::super) fn pieces(recipe: &Recipe) -> String {
-        match (recipe.refine, recipe.warp) {
-            (0, _) => slopes(&recipe.slopes),
-            (steps, None) => format!("refined {steps}"),
-            (steps, Some(strength)) => format!("refined {steps}, warped {strength}"),
+        if recipe.refine == 0 {
+            return slopes(&recipe.slopes);
         }
+        let warped = recipe.warp.map_or_else(String::new, |strength| format!(", warped {strength}"));
+        format!("refined {} at rate {}{warped}", recipe.refine, recipe.rate)
     }
 
     pub(in super::super) fn softness(choice: &SoftnessChoice) -> String {

@@ -223,6 +223,7 @@ impl Rows {
                         softness: soft,
                         refine,
                         warp: common.warp.filter(|_| refine > 0),
+                        rate: common.rate,
                         certificate: common.certificate,
                         domain: common.domain(dimension),
                     };

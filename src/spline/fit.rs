@@ -286,7 +286,8 @@ impl<E: SplineEngine> Subject<'_, E> {
         let Form::Planes(planes) = &spline.form else { unreachable!("refinement starts from planes") };
         let weights: Vec<[f64; 2]> = spline.curvature.iter().map(|c| c.weights()).collect();
         let warp = recipe.warp.map(|strength| self.warp(strength)).transpose()?;
-        let refinement = Refinement { warp, ..Refinement::new(recipe.refine, recipe.pieces) };
+        let refinement =
+            Refinement { warp, rate: recipe.rate, ..Refinement::new(recipe.refine, recipe.pieces) };
         let network = (self.program, self.outputs);
         let refined =
             refine(network, self.anchors, (&spline.metric, planes), &weights, &refinement, context)?;

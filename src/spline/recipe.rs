@@ -6,7 +6,7 @@ use crate::engine::Curvature;
 use crate::{Error, Result};
 
 use super::tune::SoftnessChoice;
-use super::{Choice, Label, Metric, Softness, metric};
+use super::{Choice, Label, Metric, Refinement, Softness, metric};
 
 /// How a curvature is found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -98,6 +98,8 @@ pub struct Recipe {
     pub refine: usize,
     /// Rows are images: the strength of the warps at which a refinement asks the network too.
     pub warp: Option<f64>,
+    /// The rate at which a round of refinement begins.
+    pub rate: f64,
     /// The curvature of the error bars; where absent that of the spline, or the secant's where it says nothing of them
     /// (chosen on validation, or in another metric).
     pub certificate: Option<CurvatureChoice>,
@@ -118,6 +120,7 @@ impl Recipe {
             softness: SoftnessChoice::Given(Softness::Hard),
             refine: 0,
             warp: None,
+            rate: Refinement::RATE,
             certificate: None,
             domain: None,
         }
@@ -130,6 +133,9 @@ impl Recipe {
         let hard = self.softness == SoftnessChoice::Given(Softness::Hard);
         if self.refine > 0 && !hard {
             return bad("refined pieces are hard: leave out the softness or the refinement");
+        }
+        if !(self.rate.is_finite() && self.rate > 0.0) {
+            return bad("the rate of a refinement must be finite and above 0");
         }
         if self.warp.is_some() && self.refine == 0 {
             return bad("warped images are for refinement: leave out the warp, or refine");

@@ -42,7 +42,7 @@ pub struct Refinement {
     pub steps: usize,
     /// Points of each step.
     pub batch: usize,
-    /// The first step's rate, where points have length 1 and outputs deviate by 1 on average.
+    /// The rate at which each round begins, where points have length 1 and outputs deviate by 1 on average.
     pub rate: f64,
     /// How many pieces each half has at the end.
     pub pieces: usize,
@@ -51,9 +51,14 @@ pub struct Refinement {
 }
 
 impl Refinement {
+    /// The rate that is taken where none is given: of 0.05, 0.07, 0.1 and 0.15 the best on a ReLU network of MNIST
+    /// (784-256x4-10, 256 pieces, 3,000 steps: 0.186, 0.178, 0.175 and 0.182 on validation). On a steep one (6x200
+    /// sigmoid, 2,000 steps) 0.03, 0.05, 0.1 and 0.2 came to 0.246, 0.247, 0.258 and 0.283.
+    pub const RATE: f64 = 0.1;
+
     /// So many steps, with what was best on the networks at hand otherwise.
     pub fn new(steps: usize, pieces: usize) -> Self {
-        Self { steps, batch: 512, rate: 0.1, pieces, warp: None }
+        Self { steps, batch: 512, rate: Self::RATE, pieces, warp: None }
     }
 
     /// The rounds from so many pieces on: twice as many in each, and one more with all of them, in which those that are
