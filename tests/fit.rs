@@ -451,8 +451,35 @@ fn refinement_runs_on_a_graphics_device() {
     let Some(gpu) = gpu() else { return };
     let mut recipe = Recipe::new(40);
     recipe.refine = 40;
+    recipe.metric = MetricChoice::Found { family: Family::Informed, power: 0.75, rank: Some(24) };
     let found = outcome(&gpu, "digits_gelu.onnx", &recipe, &Context::default());
     assert!(found.validation < 0.9 * found.before.unwrap(), "{} {:?}", found.validation, found.before);
+}
+
+#[test]
+fn images_may_be_warped_in_refinement() {
+    let (context, engine) = (Context::default(), Cpu::<f32>::new());
+    let mut recipe = Recipe::new(40);
+    recipe.refine = 200;
+    recipe.metric = MetricChoice::Found { family: Family::Informed, power: 0.75, rank: None };
+    let plain = outcome(&engine, "digits_cnn.onnx", &recipe, &context);
+    recipe.warp = Some(1.0);
+    let warped = outcome(&engine, "digits_cnn.onnx", &recipe, &context);
+    assert!(warped.validation < warped.before.unwrap() / 1.5, "{} {:?}", warped.validation, warped.before);
+    assert!(warped.spline != plain.spline);
+    assert!(outcome(&engine, "digits_cnn.onnx", &recipe, &context).spline == warped.spline);
+
+    // Rows of 64 elements are no images, and nobody says how wide they are.
+    let (network, data) = digits("digits_gelu.onnx");
+    let program = network.compile(&engine).unwrap();
+    let subject = Subject {
+        network: &network,
+        program: &program,
+        outputs: &[0],
+        anchors: &data.select_range(0..100).unwrap(),
+        validation: Some(&data.select_range(100..150).unwrap()),
+    };
+    assert!(subject.fit(&recipe, &context).unwrap_err().to_string().contains("[H, W]"));
 }
 
 #[test]
