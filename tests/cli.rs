@@ -482,6 +482,7 @@ fn a_sweep_says_what_fit_and_eval_give() {
         ("agreement", agreement),
         ("accuracy", accuracy),
         ("certificate", ((&upper - &lower) / 2.0).mean().unwrap()),
+        ("relative_certificate", ((&upper - &lower) / 2.0).mean().unwrap() / deviation),
     ];
     let row = rows.iter().find(|r| r["pieces"] == 50 && r["curvature"] == 3.0 && r["seed"] == 5).unwrap();
     for (key, expected) in expected {

@@ -91,6 +91,8 @@ pub struct Row {
     pub accuracy: Option<f64>,
     /// Mean half-width `(U - L) / 2` of the certificate.
     pub certificate: f64,
+    /// The same over the standard deviation of the outputs, pooled over points and outputs: useless where above 1.
+    pub relative_certificate: f64,
     /// Share of points and outputs at which the network lies outside the certificate.
     pub violations: f64,
     /// The certificate's curvature.
@@ -179,6 +181,7 @@ impl Sums {
             agreement: (outputs > 1).then_some(self.agree as f64 / points as f64),
             accuracy: has_labels.then_some(self.correct as f64 / points as f64),
             certificate: self.width / values,
+            relative_certificate: self.width / values / deviation,
             violations: self.violated as f64 / values,
             certificate_curvature: certificate.0,
             certificate_label: certificate.1,

@@ -191,6 +191,7 @@ mod tests {
             agreement,
             accuracy: None,
             certificate: 1.0,
+            relative_certificate: 1.0,
             violations: 0.0,
             certificate_curvature: curvature,
             certificate_label: Label::Given,

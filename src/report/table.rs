@@ -7,7 +7,7 @@ use super::{Made, Row};
 /// The rows as CSV, full precision; what is absent stays empty.
 pub fn csv(rows: &[Row]) -> String {
     let mut text = String::from(
-        "pieces,curvature,seed,points,relative_rmse,mean_abs,max_abs,agreement,accuracy,certificate,violations,\
+        "pieces,curvature,seed,points,relative_rmse,mean_abs,max_abs,agreement,accuracy,certificate,relative_certificate,violations,\
          certificate_curvature,certificate_label,selection,metric,curvature_choice,slopes,softness,refine,warp\n",
     );
     for row in rows {
@@ -15,7 +15,7 @@ pub fn csv(rows: &[Row]) -> String {
         let label = serde_json::to_string(&row.certificate_label).unwrap_or_default();
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             row.pieces,
             row.curvature,
             row.seed,
@@ -26,6 +26,7 @@ pub fn csv(rows: &[Row]) -> String {
             optional(row.agreement),
             optional(row.accuracy),
             row.certificate,
+            row.relative_certificate,
             row.violations,
             row.certificate_curvature,
             label.trim_matches('"'),
@@ -55,7 +56,7 @@ pub fn markdown(rows: &[Row]) -> String {
     // What is only as published needs no name.
     let named = rows.iter().any(|row| row.made != Made::published(row.made.curvature_choice.clone()));
     let mut text = String::from(if named { "| spline " } else { "" });
-    text.push_str("| pieces | curvature | relative RMSE | agreement | accuracy | mean error | largest error | half-width | violations |\n");
+    text.push_str("| pieces | curvature | relative RMSE | agreement | accuracy | mean error | largest error | half-width / deviation | violations |\n");
     text.push_str(if named { "|---" } else { "" });
     text.push_str("|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     let same = |a: &&Row, b: &&Row| (a.pieces, &a.made) == (b.pieces, &b.made);
@@ -79,7 +80,7 @@ pub fn markdown(rows: &[Row]) -> String {
         }
         let _ = writeln!(
             text,
-            "| {} | {} | {:.4}{spread} | {} | {} | {:.4} | {:.4} | {:.4} | {:.3} % |",
+            "| {} | {} | {:.4}{spread} | {} | {} | {:.4} | {:.4} | {:.2} | {:.3} % |",
             group[0].pieces,
             significant(mean(&|row| row.curvature)),
             mean(&|row| row.relative_rmse),
@@ -87,7 +88,7 @@ pub fn markdown(rows: &[Row]) -> String {
             percent(&|row| row.accuracy),
             mean(&|row| row.mean_abs),
             group.iter().map(|row| row.max_abs).fold(0.0, f64::max),
-            mean(&|row| row.certificate),
+            mean(&|row| row.relative_certificate),
             100.0 * mean(&|row| row.violations),
         );
     }

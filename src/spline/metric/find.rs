@@ -149,7 +149,7 @@ pub fn informed<E: SplineEngine>(
     let mut order: Vec<usize> = (0..components).collect();
     order.sort_by(|&i, &j| eigenvalues[j].total_cmp(&eigenvalues[i]).then(i.cmp(&j)));
     let (largest, trace) = (eigenvalues[order[0]], form.trace());
-    if !(largest > 0.0) {
+    if largest.is_nan() || largest <= 0.0 {
         return Err(Error::Argument(
             "neither anchors nor gradients vary: nothing informs a metric".to_owned(),
         ));
