@@ -191,6 +191,7 @@ impl Rows {
         let together = !common.per_output && common.certificate.as_ref().is_none_or(plain);
         let (mut shared, mut single) = (vec![], vec![]);
         for (&select, &refine) in product(select, refine) {
+            let warp = common.warp.filter(|_| refine > 0);
             let metrics =
                 if metric.is_empty() { &[default_metric(refine > 0).to_owned()] } else { &metric[..] };
             let slopes = if slopes.is_empty() { &[default_slopes(refine > 0)] } else { &slopes[..] };
@@ -204,7 +205,7 @@ impl Rows {
                     slopes: words::slopes(&slopes),
                     softness: words::softness(&soft),
                     refine,
-                    warp: words::warp(common.warp.filter(|_| refine > 0)),
+                    warp: words::warp(warp),
                 };
                 if together && plain(&curvature) && made == Made::published(made.curvature_choice.clone()) {
                     if !shared.contains(&curvature) {
@@ -222,7 +223,7 @@ impl Rows {
                         slopes,
                         softness: soft,
                         refine,
-                        warp: common.warp.filter(|_| refine > 0),
+                        warp,
                         rate: common.rate,
                         certificate: common.certificate,
                         domain: common.domain(dimension),

@@ -7,8 +7,9 @@ use super::{Made, Row};
 /// The rows as CSV, full precision; what is absent stays empty.
 pub fn csv(rows: &[Row]) -> String {
     let mut text = String::from(
-        "pieces,curvature,seed,points,relative_rmse,mean_abs,max_abs,agreement,accuracy,certificate,relative_certificate,violations,\
-         certificate_curvature,certificate_label,selection,metric,curvature_choice,slopes,softness,refine,warp\n",
+        "pieces,curvature,seed,points,relative_rmse,mean_abs,max_abs,agreement,accuracy,certificate,\
+         relative_certificate,violations,certificate_curvature,certificate_label,selection,metric,curvature_choice,\
+         slopes,softness,refine,warp\n",
     );
     for row in rows {
         let optional = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());

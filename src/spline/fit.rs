@@ -300,10 +300,9 @@ impl<E: SplineEngine> Subject<'_, E> {
 
     /// Warps of the images that rows are, by their shape or the network's.
     fn warp(&self, strength: f64) -> Result<Warp> {
-        let inputs: Vec<&[usize]> = self.network.inputs().map(|node| node.shape()).collect();
-        let shapes = std::iter::once(self.anchors.row_shape()).chain(inputs);
-        let image = shapes.clone().find_map(|shape| Warp::new(shape, strength).ok());
-        image.map_or_else(|| Warp::new(self.anchors.row_shape(), strength), Ok)
+        Warp::new(self.anchors.row_shape(), strength).or_else(|wrong| {
+            self.network.inputs().find_map(|input| Warp::new(input.shape(), strength).ok()).ok_or(wrong)
+        })
     }
 
     fn certificate(

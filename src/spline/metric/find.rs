@@ -38,9 +38,7 @@ pub fn gradients<E: SplineEngine>(
     (rank, rest): (Option<usize>, bool),
     context: &Context,
 ) -> Result<Metric> {
-    if !power.is_finite() {
-        return Err(Error::Argument(format!("a metric's power must be finite, not {power}")));
-    }
+    check_power(power)?;
     let dimension = source.dimension();
     let found = Moment { source, rows: Rows::Gradients, context }.largest(rank.unwrap_or(dimension))?;
     let left = dimension - found.weights.len();
@@ -131,9 +129,7 @@ pub fn informed<E: SplineEngine>(
     rank: Option<usize>,
     context: &Context,
 ) -> Result<Metric> {
-    if !power.is_finite() {
-        return Err(Error::Argument(format!("a metric's power must be finite, not {power}")));
-    }
+    check_power(power)?;
     let dimension = source.dimension();
     rank.map_or(Ok(()), |rank| check_rank(rank, dimension))?;
     let components = rank.unwrap_or(0).max(COMPONENTS.min(dimension));
@@ -145,10 +141,10 @@ pub fn informed<E: SplineEngine>(
     let mut spread = DMatrix::from_row_slice(components, dimension, &anchors.basis);
     spread.row_iter_mut().zip(&variances).for_each(|(mut row, variance)| row *= variance.sqrt());
     let form = Moment { source, rows: Rows::Gradients, context }.along(&spread)?;
-    let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(form.clone());
-    let mut order: Vec<usize> = (0..components).collect();
-    order.sort_by(|&i, &j| eigenvalues[j].total_cmp(&eigenvalues[i]).then(i.cmp(&j)));
-    let (largest, trace) = (eigenvalues[order[0]], form.trace());
+    let trace = form.trace();
+    let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(form);
+    let mut order = descending(eigenvalues.as_slice());
+    let largest = eigenvalues[order[0]];
     if largest.is_nan() || largest <= 0.0 {
         return Err(Error::Argument(
             "neither anchors nor gradients vary: nothing informs a metric".to_owned(),
@@ -171,6 +167,22 @@ pub fn informed<E: SplineEngine>(
         row += (spread.tr_mul(&along) * length).transpose();
     }
     of_map(&map)
+}
+
+/// # Errors
+/// [`Error::Argument`] for a power that is not finite.
+fn check_power(power: f64) -> Result<()> {
+    if power.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Argument(format!("a metric's power must be finite, not {power}")))
+}
+
+/// Positions from the largest value to the smallest, the first of equal ones first.
+fn descending(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&i, &j| values[j].total_cmp(&values[i]).then(i.cmp(&j)));
+    order
 }
 
 /// # Errors
@@ -308,8 +320,7 @@ impl<E: SplineEngine> Moment<'_, E> {
         let ritz = (&ritz + ritz.transpose()) / 2.0;
         let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(ritz);
         let vectors = q * eigenvectors;
-        let mut order: Vec<usize> = (0..wide).collect();
-        order.sort_by(|&i, &j| eigenvalues[j].total_cmp(&eigenvalues[i]).then(i.cmp(&j)));
+        let mut order = descending(eigenvalues.as_slice());
         order.truncate(rank);
         let basis =
             order.iter().flat_map(|&i| vectors.column(i).iter().copied().collect::<Vec<_>>()).collect();

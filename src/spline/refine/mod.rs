@@ -76,7 +76,7 @@ impl Refinement {
         for (&pieces, of_round) in sizes.iter().zip(shares) {
             share += of_round;
             let until = (self.steps as f64 * share / all).round() as usize;
-            rounds.push(Round { pieces, steps: until - steps, rate: self.rate });
+            rounds.push(Round { pieces, steps: until - steps });
             steps = until;
         }
         rounds
@@ -207,7 +207,7 @@ fn descend<E: SplineEngine>(
                 for (i, z) in batches.iter().enumerate() {
                     context.check()?;
                     let values = values.slice(ndarray::s![i * batch..(i + 1) * batch, fitting.output]);
-                    fitting.step(engine, z, values, round.step(first + i))?;
+                    fitting.step(engine, z, values, round.step(refinement.rate, first + i))?;
                 }
                 Ok::<(), Error>(())
             })?;
@@ -228,19 +228,18 @@ fn descend<E: SplineEngine>(
     fittings.into_iter().map(|fitting| fitting.finish(engine)).collect()
 }
 
-/// Some steps with so many pieces, from a rate down to 0.
+/// Some steps with so many pieces.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Round {
     pieces: usize,
     steps: usize,
-    rate: f64,
 }
 
 impl Round {
-    /// Down along a cosine (Loshchilov & Hutter 2017).
-    fn step(&self, number: usize) -> Step {
+    /// From a rate down to 0 along a cosine (Loshchilov & Hutter 2017).
+    fn step(&self, rate: f64, number: usize) -> Step {
         let turn = std::f64::consts::PI * number as f64 / self.steps as f64;
-        Step { rate: self.rate * (1.0 + turn.cos()) / 2.0, number: number as u32 + 1 }
+        Step { rate: rate * (1.0 + turn.cos()) / 2.0, number: number as u32 + 1 }
     }
 }
 
