@@ -122,6 +122,30 @@ fn slice(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar 
     group.finish();
 }
 
+/// Conjugates of a convex function and of one that is not even continuous, at as many slopes as there are points; the
+/// throughput is in points.
+fn conjugate(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("conjugate, {on}"));
+    for (axes, n) in [(1, (1 << 14) / few), (1, (1 << 20) / few.pow(4)), (2, 512 / few)] {
+        let points: Vec<f32> = (0..n).map(|i| 4.0 * i as f32 / (n - 1) as f32 - 2.0).collect();
+        let slopes: Vec<f32> = points.iter().map(|x| 2.0 * x).collect();
+        let count = usize::pow(n, axes);
+        let convex = |i: usize| points[i % n].powi(2) + if axes > 1 { points[i / n].powi(2) } else { 0.0 };
+        let convex: Vec<f32> = (0..count).map(convex).collect();
+        let wild: Vec<f32> = convex.iter().zip(random(count)).map(|(v, noise)| v + noise).collect();
+        for (name, values) in [("convex", convex), ("wild", wild)] {
+            let shape = vec![n; axes as usize];
+            let values = engine.upload(&values, &shape).expect("fits");
+            let (axes, slopes) = (vec![&points[..]; shape.len()], vec![&slopes[..]; shape.len()]);
+            group.throughput(Throughput::Elements(count as u64));
+            group.bench_function(format!("{shape:?} {name}"), |bencher| {
+                bencher.iter(|| black_box(engine.conjugate(&values, &axes, &slopes).expect("runs")));
+            });
+        }
+    }
+    group.finish();
+}
+
 /// Jets of all outputs of a dense network: forward once, backward for each output.
 fn jets(criterion: &mut Criterion, on: &str, engine: &impl Engine<Scalar = f32>, few: usize) {
     let mut builder = Network::builder();
@@ -218,6 +242,7 @@ fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = 
     max_affine(criterion, on, engine, few);
     descent(criterion, on, engine, few);
     slice(criterion, on, engine, few);
+    conjugate(criterion, on, engine, few);
     jets(criterion, on, engine, few);
     dense(criterion, on, engine, few);
     convolution(criterion, on, engine, few);

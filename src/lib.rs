@@ -48,6 +48,7 @@
 //! | [`cli`] | arguments, progress, tables, exit codes |
 //! | [`report`] | sweeps, tables, plots |
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
+//! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
 //! | [`activation`] | elementwise functions, and what is known of each |
@@ -57,6 +58,7 @@
 
 pub mod activation;
 pub mod cli;
+pub mod conjugate;
 pub mod data;
 pub mod engine;
 pub mod error;

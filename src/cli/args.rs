@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
+use super::{conjugate, legendre, sample};
 
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
@@ -65,6 +66,12 @@ pub(super) enum Verb {
     Pieces(PieceStatistics),
     /// Measure the spline's error over pieces, curvatures and seeds
     Sweep(Sweep),
+    /// Compute the conjugate of a function on a grid, or an envelope of it
+    Conjugate(conjugate::Arguments),
+    /// Evaluate one output of a network at the points of a grid
+    Sample(sample::Arguments),
+    /// Turn a function on a grid into a max-affine spline by grid conjugation
+    Legendre(legendre::Arguments),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory

@@ -38,6 +38,8 @@ enum Job {
     MaxAffine { points: usize, pieces: usize, dimension: usize, spec: MaxAffineSpec },
     /// An image of tangents of a paraboloid, with noise.
     Slice { side: usize, planes: usize },
+    /// On a grid of `n` points a side at as many slopes, of a convex function or of one that is not even continuous.
+    Conjugate { axes: u32, n: usize, wild: bool },
     /// Of all outputs of an MLP 784-256-256-10.
     Jets { samples: usize },
 }
@@ -122,6 +124,14 @@ const CASES: &[Case] = &[
         job: Job::MaxAffine { points: 1 << 20, pieces: 1 << 13, dimension: 2, spec: BEST },
     },
     Case { name: "slice", job: Job::Slice { side: 4096, planes: 60_000 } },
+    Case { name: "conjugate", job: Job::Conjugate { axes: 1, n: 1 << 14, wild: false } },
+    Case { name: "conjugate", job: Job::Conjugate { axes: 1, n: 1 << 14, wild: true } },
+    Case { name: "conjugate", job: Job::Conjugate { axes: 1, n: 1 << 18, wild: false } },
+    Case { name: "conjugate", job: Job::Conjugate { axes: 1, n: 1 << 22, wild: false } },
+    Case { name: "conjugate", job: Job::Conjugate { axes: 1, n: 1 << 22, wild: true } },
+    Case { name: "conjugate", job: Job::Conjugate { axes: 2, n: 1 << 9, wild: false } },
+    Case { name: "conjugate", job: Job::Conjugate { axes: 2, n: 1 << 9, wild: true } },
+    Case { name: "conjugate", job: Job::Conjugate { axes: 3, n: 1 << 6, wild: true } },
 ];
 
 const PRUNED: MaxAffineSpec = MaxAffineSpec { top: 1, pieces: true, search: Search::Pruned };
@@ -207,6 +217,7 @@ impl Job {
                 Self::MaxAffine { points: half(points), pieces: half(pieces), dimension, spec }
             }
             Self::Slice { side, planes } => Self::Slice { side: half(side), planes: half(planes) },
+            Self::Conjugate { axes, n, wild } => Self::Conjugate { axes, n: half(n), wild },
             Self::Jets { samples } => Self::Jets { samples: half(samples) },
         };
         (halved.work().flops > 0.0).then_some(halved)
@@ -224,6 +235,10 @@ impl Job {
                 format!("N {points}, M {pieces}, D {dimension}")
             }
             Self::Slice { side, planes } => format!("{side} x {side}, M {planes}"),
+            Self::Conjugate { axes, n, wild } => {
+                let sides = vec![n.to_string(); axes as usize].join(" x ");
+                format!("{sides}, {}", if wild { "wild" } else { "convex" })
+            }
             Self::Jets { samples } => format!("{samples} x 784-256-256-10"),
         }
     }
@@ -267,6 +282,12 @@ impl Job {
                 let (pixels, planes) = ((side * side) as f64, planes as f64);
                 let bytes = 8.0 * pixels + 12.0 * planes;
                 Work { flops: 5.0 * pixels * planes, bytes, pairs: Some(pixels * planes) }
+            }
+            // Of each line: an edge for each point (two differences, a quotient, a comparison), and for each slope a
+            // comparison and a value.
+            Self::Conjugate { axes, n, .. } => {
+                let (passes, elements) = (f64::from(axes), (n as f64).powi(axes as i32));
+                Work { flops: 7.0 * passes * elements, bytes: 12.0 * passes * elements, pairs: None }
             }
             Self::Jets { samples } => {
                 let forward = (784 * 256 + 256 * 256 + 256 * 10) as f64 * 2.0;
@@ -377,6 +398,26 @@ impl Job {
                     engine.slice(&planes, &across, &up, Search::Pruned)?;
                     Ok(Outcome { scored, active })
                 })
+            }
+            Self::Conjugate { axes, n, wild } => {
+                let coordinate = |i: usize| 4.0 * i as f32 / (n - 1).max(1) as f32 - 2.0;
+                let points: Vec<f32> = (0..n).map(coordinate).collect();
+                let slopes: Vec<f32> = points.iter().map(|x| 2.0 * x).collect();
+                let count = n.pow(axes);
+                let noise = random(if wild { count } else { 0 });
+                let value = |i: usize| {
+                    let mut rest = i;
+                    let sides = (0..axes).map(|_| {
+                        let x = points[rest % n];
+                        rest /= n;
+                        x * x + if wild { 2.0 * (40.0 * x).sin() } else { 0.0 }
+                    });
+                    sides.sum::<f32>() + noise.get(i).unwrap_or(&0.0)
+                };
+                let values: Vec<f32> = (0..count).map(value).collect();
+                let values = engine.upload(&values, &vec![n; axes as usize])?;
+                let (axes, slopes) = (vec![&points[..]; axes as usize], vec![&slopes[..]; axes as usize]);
+                least(&mut || engine.conjugate(&values, &axes, &slopes).map(Outcome::none))
             }
             Self::Jets { samples } => {
                 let program = mlp(&mut random)?.compile(engine)?;

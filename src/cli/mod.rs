@@ -6,15 +6,18 @@ mod args;
 mod bench;
 mod bench_kernels;
 mod bench_network;
+mod conjugate;
 mod demo;
 mod devices;
 mod eval;
 mod fit;
 mod inspect;
+mod legendre;
 mod pieces;
 mod progress;
 mod recipe;
 mod run;
+mod sample;
 mod session;
 mod sweep;
 
@@ -57,6 +60,9 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Verb::Eval(arguments) => eval::eval(&session, &arguments),
         Verb::Pieces(arguments) => pieces::pieces(&session, &arguments),
         Verb::Sweep(arguments) => sweep::sweep(&session, &arguments),
+        Verb::Conjugate(arguments) => conjugate::conjugate(&session, &arguments),
+        Verb::Sample(arguments) => sample::sample(&session, &arguments),
+        Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),

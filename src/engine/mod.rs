@@ -29,8 +29,9 @@ pub use dual::{Dual, DualBuffer};
 pub use gpu::Gpu;
 pub use interval::{Interval, IntervalBuffer};
 pub use kernels::{
-    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, MaxAffineSpec,
-    MaxAffineValues, Pulls, Search, SliceValues, SoftHalves, SoftSpec, SoftValues, Step, Window,
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
+    MaxAffineSpec, MaxAffineValues, Pulls, Search, SliceValues, SoftHalves, SoftSpec, SoftValues, Step,
+    Window,
 };
 pub use tensor::Tensor;
 
@@ -310,8 +311,8 @@ pub trait SplineEngine: Engine {
     /// Scores are compared as they round, and those of the winners are computed anew (in `f64` on the CPU) where pieces
     /// are wanted. Nothing of size `N M` is held.
     ///
-    /// With the points of a grid as slopes and a function's values as conjugates this is the discrete conjugate
-    /// `f*(s_n) = max_i (s_n . x_i - f_i)`; what is infinite is outside the domain.
+    /// With points `x_i` as slopes and a function's values as conjugates this is the discrete conjugate
+    /// `f*(s_n) = max_i (s_n . x_i - f_i)` on sets of points; on grids [`conjugate`](Self::conjugate) is faster.
     fn max_affine(
         &self,
         slopes: &TensorOf<Self>,
@@ -319,6 +320,18 @@ pub trait SplineEngine: Engine {
         points: &TensorOf<Self>,
         spec: &MaxAffineSpec,
     ) -> Result<MaxAffineValues<Self::Scalar>>;
+
+    /// The discrete Legendre-Fenchel conjugate `f*(s) = max_x (s . x - f(x))` of `values` on the grid of `axes`, at the
+    /// grid of `slopes`, one axis after the other. Both are as many as the values have axes, ascending and finite; axis
+    /// `i` has `axes[i].len()` elements. A value of `S::MAX` (or infinite, on the CPU) is outside the domain.
+    ///
+    /// Of equal maxima the one with the lowest index on the last axis wins, then on the one before.
+    fn conjugate(
+        &self,
+        values: &TensorOf<Self>,
+        axes: &[&[Self::Scalar]],
+        slopes: &[&[Self::Scalar]],
+    ) -> Result<ConjugateValues<Self::Scalar>>;
 
     /// The largest of `planes [M, 3]`, `p_i s + q_i t + r_i`, at the pixels of an image whose columns have the
     /// coordinates `across [W]` (`s`) and whose rows `up [H]` (`t`), either ascending or descending. Of equal scores the

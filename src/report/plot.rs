@@ -13,7 +13,7 @@ use super::table::significant;
 use super::{Made, Row};
 
 /// Colours that stay apart for colour-blind readers too (Okabe & Ito 2008).
-const COLOURS: [RGBColor; 7] = [
+pub(super) const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -130,7 +130,7 @@ fn legend(area: &Area<'_>, all: &[Series]) -> Fallible {
     Ok(())
 }
 
-const TEXT: (&str, u32) = ("sans-serif", 15);
+pub(super) const TEXT: (&str, u32) = ("sans-serif", 15);
 
 /// One series for each way to make a spline.
 fn series(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> Vec<Series> {

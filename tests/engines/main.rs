@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod conjugates;
 mod pieces;
 mod splines;
 
@@ -351,6 +352,7 @@ fn failures<E: SplineEngine>(engine: &E) -> Vec<String> {
         }
     }
     check("moves".to_owned(), 0.0, difference(&Move, engine).map(|d| if d < 1e-7 { 0.0 } else { d }));
+    conjugates::check_all(engine, &mut check);
     pieces::check_all(engine, &mut check);
     splines::check_all(engine, check);
     failures
@@ -412,6 +414,8 @@ fn a_broken_kernel_fails() {
         ("max_affine", "if score <= values[before]", "if score < values[before]"),
         ("slice", "MARGIN * sizes", "-MARGIN * sizes"),
         ("descent", "derivative -= pull", "derivative += pull"),
+        ("conjugate", "select(best[j], score, better)", "select(score, best[j], better)"),
+        ("conjugate", "if score > best {", "if score >= best {"),
     ] {
         let trial = Trial { edit: Some((file, right, wrong)), ..Trial::default() };
         let gpu = Gpu::open_for_trial(first.adapter().number, 1 << 28, trial).unwrap();

@@ -5,6 +5,7 @@
 mod activation;
 mod arithmetic;
 mod best;
+mod conjugate;
 mod convolution;
 mod copy;
 mod descent;
@@ -37,8 +38,8 @@ use std::sync::Arc;
 use crate::{Error, Result, Scalar};
 
 use super::kernels::{
-    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, MaxAffineSpec,
-    MaxAffineValues, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
+    MaxAffineSpec, MaxAffineValues, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -348,6 +349,15 @@ macro_rules! engine {
                 spec: &MaxAffineSpec,
             ) -> Result<MaxAffineValues<$S>> {
                 Ok(max_affine::max_affine(slopes, conjugates, points, spec))
+            }
+
+            fn conjugate(
+                &self,
+                values: &CpuTensor<$S>,
+                axes: &[&[$S]],
+                slopes: &[&[$S]],
+            ) -> Result<ConjugateValues<$S>> {
+                Ok(conjugate::conjugate(values, axes, slopes))
             }
 
             fn slice(

@@ -7,6 +7,7 @@
 
 mod activation;
 mod arithmetic;
+mod conjugate;
 mod convolution;
 mod descent;
 mod device;
@@ -39,8 +40,8 @@ use crate::{Error, Result};
 
 use super::device::Adapter;
 use super::kernels::{
-    Activation, Arithmetic, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets, MaxAffineSpec,
-    MaxAffineValues, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
+    MaxAffineSpec, MaxAffineValues, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -379,6 +380,15 @@ impl SplineEngine for Gpu {
         spec: &MaxAffineSpec,
     ) -> Result<MaxAffineValues<f32>> {
         max_affine::max_affine(self, slopes, conjugates, points, spec)
+    }
+
+    fn conjugate(
+        &self,
+        values: &GpuTensor,
+        axes: &[&[f32]],
+        slopes: &[&[f32]],
+    ) -> Result<ConjugateValues<f32>> {
+        conjugate::conjugate(self, values, axes, slopes)
     }
 
     fn slice(
