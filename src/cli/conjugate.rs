@@ -90,13 +90,28 @@ impl What {
     fn is_dual(self) -> bool {
         matches!(self, Self::Conjugate | Self::Concave)
     }
+
+    /// The value that is outside the domain.
+    fn outside(self) -> f64 {
+        let concave = matches!(self, Self::Concave | Self::ConcaveBiconjugate);
+        if concave { f64::NEG_INFINITY } else { f64::INFINITY }
+    }
 }
 
 pub(super) fn conjugate(session: &Session, arguments: &Arguments) -> Result<()> {
     if array_names(&arguments.axes)?.iter().any(|name| name == POINTS) {
-        return session.on_engine("f64", OnPoints::read(session, arguments)?);
+        return session.on_engine(session.precise(), OnPoints::read(session, arguments)?);
     }
-    let f = read_function(&arguments.function, read_grid(&arguments.axes)?)?;
+    let read = |path: &Path, grid: Grid| {
+        let function = read_function(path, grid)?;
+        let outside = arguments.what.outside();
+        if function.values().contains(&-outside) {
+            let reason = format!("holds {}, but only {outside} is outside the domain here", -outside);
+            return Err(Error::file(path, reason));
+        }
+        Ok(function)
+    };
+    let f = read(&arguments.function, read_grid(&arguments.axes)?)?;
     let dimension = f.grid().dimension();
     if arguments.picture.is_some() && dimension > 2 {
         return Err(Error::Argument(format!("--picture shows one or two dimensions, not {dimension}")));
@@ -112,10 +127,10 @@ pub(super) fn conjugate(session: &Session, arguments: &Arguments) -> Result<()> 
         None => f.slopes(&f.grid().shape())?,
     };
     let other = match &arguments.with {
-        Some(path) => Some(read_function(path, f.grid().clone())?),
+        Some(path) => Some(read(path, f.grid().clone())?),
         None => None,
     };
-    session.on_engine("f64", OnGrid { session, arguments, f, slopes, other })
+    session.on_engine(session.precise(), OnGrid { session, arguments, f, slopes, other })
 }
 
 /// A grid out of arrays `axis0`, `axis1`, ...

@@ -48,7 +48,7 @@ pub(super) fn legendre(session: &Session, arguments: &Arguments) -> Result<()> {
         _ => return Err(Error::Argument("--curvature takes one number or two: c, or a,b".to_owned())),
     };
     let f = read_function(&arguments.function, read_grid(&arguments.axes)?)?;
-    session.on_engine("f64", Legendre { session, arguments, f, curvature })
+    session.on_engine(session.precise(), Legendre { session, arguments, f, curvature })
 }
 
 struct Legendre<'a> {

@@ -108,6 +108,11 @@ impl Session {
         }
     }
 
+    /// The precision of jobs that are better done in f64, as far as the device has it.
+    pub(super) fn precise(&self) -> &'static str {
+        if matches!(self.device, DeviceChoice::Gpu(_)) { "f32" } else { "f64" }
+    }
+
     /// Prints one JSON document, or text for people.
     pub(super) fn print(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         let text = if self.json {

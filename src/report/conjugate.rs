@@ -114,8 +114,10 @@ fn maps(
     root.fill(&WHITE)?;
     let root = root.titled(title, ("sans-serif", 22))?;
     let panels = root.split_evenly((1, 3));
-    // The function and its envelope on one scale, so that they can be compared.
-    let both = || f.values().iter().chain(envelope.values()).copied().filter(|v| v.is_finite());
+    // The function and its envelope on one scale, so that they can be compared: that of the function's domain, around
+    // which the envelope rises with the largest slopes there are.
+    let inside = |(f, envelope): (&f64, &f64)| f.is_finite().then_some([*f, *envelope]);
+    let both = || f.values().iter().zip(envelope.values()).filter_map(inside).flatten();
     map(&panels[0], "f", ["x0", "x1"], f, span(both()))?;
     map(&panels[1], "convex envelope f**", ["x0", "x1"], envelope, span(both()))?;
     let values = conjugate.values().iter().copied().filter(|v| v.is_finite());
@@ -147,7 +149,8 @@ fn map(area: &Area<'_>, name: &str, names: [&str; 2], f: &GridFunction, values: 
         .axis_desc_style(TEXT)
         .draw()?;
     let rows = f.grid().axes()[1].len();
-    let colour = |v: f64| ViridisRGB.get_color_normalized(v, values.start, values.end);
+    let colour =
+        |v: f64| ViridisRGB.get_color_normalized(v.clamp(values.start, values.end), values.start, values.end);
     for (i, x) in &across {
         let column = up.iter().filter_map(|(j, y)| {
             let value = f.values()[i * rows + j];

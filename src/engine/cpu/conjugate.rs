@@ -9,8 +9,8 @@ use crate::engine::kernels::ConjugateValues;
 use super::wide::wide;
 use super::{CpuTensor, pool};
 
-/// Lines that are taken out of the columns of a matrix together: a cache line of `f32`, two of `f64`.
-const LINES: usize = 16;
+/// Lines that are taken out of the columns of a matrix together: two cache lines of `f32`, four of `f64`.
+const LINES: usize = 32;
 
 /// Elements between the ends of lines: without them a power of two would bring all lines to the same sets of the cache.
 const GAP: usize = 8;
@@ -27,8 +27,8 @@ pub(super) fn conjugate<S: Scalar>(
             None => pass.run(values.values(), None),
             Some((values, picked)) => pass.run(values, Some(picked)),
         };
-        if let Some((before, _)) = found.replace(next) {
-            drop(pool::Buffer::new(before));
+        if let Some((values, picked)) = found.replace(next) {
+            drop((pool::Buffer::new(values), pool::Buffer::new(picked)));
         }
     }
     let (values, maximisers) = found.unwrap_or_default();
@@ -49,7 +49,7 @@ impl<S: Scalar> Pass<'_, S> {
         let (n, m) = (self.points.len(), self.slopes.len());
         let columns = values.len() / n;
         let mut maxima = pool::take(columns * m);
-        let mut picks = vec![0; columns * m];
+        let mut picks = pool::take(columns * m);
         if columns == 1 && picked.is_none() {
             let mut hull = Hull::default();
             wide(

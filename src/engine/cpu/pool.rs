@@ -8,18 +8,19 @@ use std::ops::Deref;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::Scalar;
+use bytemuck::Pod;
 
 /// Smaller buffers are left to the allocator, which keeps them warm itself.
 const SMALLEST: usize = 1 << 15;
 
-/// Bytes kept at most, of either scalar.
+/// Bytes kept at most, of each type.
 static LARGEST: AtomicUsize = AtomicUsize::new(64 << 20);
 
 static F32: Mutex<Vec<Vec<f32>>> = Mutex::new(vec![]);
 static F64: Mutex<Vec<Vec<f64>>> = Mutex::new(vec![]);
+static U32: Mutex<Vec<Vec<u32>>> = Mutex::new(vec![]);
 
-/// Lets the CPU keep so many bytes of freed tensors for the next ones, for each scalar type; 64 MiB where nobody says.
+/// Lets the CPU keep so many bytes of freed tensors for the next ones, for each type; 64 MiB where nobody says.
 pub fn keep_at_most(bytes: usize) {
     LARGEST.store(bytes, Ordering::Relaxed);
 }
@@ -28,11 +29,11 @@ pub fn keep_at_most(bytes: usize) {
 #[derive(Debug)]
 pub struct Buffer<S> {
     values: Vec<S>,
-    /// Where they go: known where the scalar is, as dropping asks nothing of it.
+    /// Where they go: known where the type is, as dropping asks nothing of it.
     give: fn(Vec<S>),
 }
 
-impl<S: Scalar> Buffer<S> {
+impl<S: Pod> Buffer<S> {
     pub(super) fn new(values: Vec<S>) -> Self {
         Self { values, give }
     }
@@ -58,7 +59,7 @@ impl<S> Drop for Buffer<S> {
 }
 
 /// Keeps the memory of a `Vec`, if it is worth it and there is room.
-fn give<S: Scalar>(values: Vec<S>) {
+fn give<S: Pod>(values: Vec<S>) {
     if values.len() * size_of::<S>() < SMALLEST {
         return;
     }
@@ -71,7 +72,7 @@ fn give<S: Scalar>(values: Vec<S>) {
 }
 
 /// A `Vec` of this length whose elements have no meaning: the caller writes each.
-pub(super) fn take<S: Scalar>(length: usize) -> Vec<S> {
+pub(super) fn take<S: Pod>(length: usize) -> Vec<S> {
     let found = if length * size_of::<S>() < SMALLEST {
         None
     } else {
@@ -85,23 +86,18 @@ pub(super) fn take<S: Scalar>(length: usize) -> Vec<S> {
     };
     match found {
         Some(mut values) => {
-            values.resize(length, S::zero());
+            values.resize(length, S::zeroed());
             values
         }
-        None => vec![S::zero(); length],
+        None => vec![S::zeroed(); length],
     }
 }
 
-/// Runs `f` on the buffers kept of this scalar.
-fn with<S: Scalar, T>(f: impl FnOnce(&mut Vec<Vec<S>>) -> T) -> Option<T> {
-    fn of<A: 'static, S: Scalar, T>(
-        pool: &Mutex<Vec<Vec<A>>>,
-        f: impl FnOnce(&mut Vec<Vec<S>>) -> T,
-    ) -> Option<T> {
-        let mut kept = pool.lock().ok()?;
-        (&mut *kept as &mut dyn Any).downcast_mut().map(f)
-    }
-    if size_of::<S>() == size_of::<f32>() { of(&F32, f) } else { of(&F64, f) }
+/// Runs `f` on the buffers kept of this type; `None` where none are kept of it.
+fn with<S: Pod, T>(f: impl FnOnce(&mut Vec<Vec<S>>) -> T) -> Option<T> {
+    let pools: [&dyn Any; 3] = [&F32, &F64, &U32];
+    let pool: &Mutex<Vec<Vec<S>>> = pools.into_iter().find_map(|pool| pool.downcast_ref())?;
+    pool.lock().ok().map(|mut kept| f(&mut kept))
 }
 
 #[cfg(test)]
