@@ -48,6 +48,7 @@
 //! | [`cli`] | arguments, progress, tables, exit codes |
 //! | [`report`] | sweeps, tables, plots |
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
+//! | [`difference`] | networks as exact differences of convex functions, checked |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
 //! | [`activation`] | elementwise functions, and what is known of each |
@@ -58,6 +59,7 @@
 pub mod activation;
 pub mod cli;
 pub mod data;
+pub mod difference;
 pub mod engine;
 pub mod error;
 pub mod network;
