@@ -65,6 +65,8 @@ pub(super) enum Verb {
     Pieces(PieceStatistics),
     /// Measure the spline's error over pieces, curvatures and seeds
     Sweep(Sweep),
+    /// Write a ReLU network as the difference of two convex functions, and check that it is
+    Difference(Difference),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory
@@ -340,6 +342,39 @@ pub(super) struct Sweep {
 
     /// The folder for the results
     #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: fenchel difference model.onnx --data x.npy --jacobian -o d.npz\n\n\
+    The network is convex - subtracted, both convex. Arrays: convex, subtracted [N, K]; with --jacobian the active \
+    affine pieces slope . x + offset of both: convex_slope, subtracted_slope [N, K, D], convex_offset, \
+    subtracted_offset [N, K]. Takes affine and piecewise affine operators, such as ReLU and max-pooling; computes in \
+    f64 unless --precision says otherwise. Prints the difference from the network itself, against what rounding \
+    allows; how many random segments between rows violate convexity; and for each node how much larger its parts are \
+    than its value.")]
+pub(super) struct Difference {
+    #[command(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// Rows of the data to take, such as 0..1000 [default: all]
+    #[arg(long, value_name = "RANGE", value_parser = range)]
+    pub take: Option<Range<usize>>,
+
+    /// Write the active affine pieces too
+    #[arg(long)]
+    pub jacobian: bool,
+
+    /// Random segments between rows along which both parts are checked for convexity; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub segments: usize,
+
+    /// Where the arrays go
+    #[arg(short, long, value_name = "D.npz")]
     pub output: PathBuf,
 }
 

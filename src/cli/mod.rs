@@ -8,6 +8,7 @@ mod bench_kernels;
 mod bench_network;
 mod demo;
 mod devices;
+mod difference;
 mod eval;
 mod fit;
 mod inspect;
@@ -57,6 +58,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Verb::Eval(arguments) => eval::eval(&session, &arguments),
         Verb::Pieces(arguments) => pieces::pieces(&session, &arguments),
         Verb::Sweep(arguments) => sweep::sweep(&session, &arguments),
+        Verb::Difference(arguments) => difference::difference(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),
