@@ -135,8 +135,9 @@ fn text(document: &Document) -> String {
         for (name, half) in [("convex", convex), ("subtracted", subtracted)] {
             let _ = writeln!(
                 text,
-                "{name}: {} of {} segments violate convexity; at most {:.2} epsilons above the chord, {} allowed",
-                half.violations, half.segments, half.epsilons, half.allowed,
+                "{name}: {} of {} segments violate convexity; above its chord by at most {:.1e} of its value, {:.1e} \
+                 allowed",
+                half.violations, half.segments, half.excess, half.allowed,
             );
         }
     }

@@ -10,28 +10,29 @@ use crate::engine::{Context, Engine};
 use crate::network::{Program, check_finite};
 use crate::{Error, Result, Scalar};
 
-use super::in_epsilons;
+use super::epsilon;
 
 /// Ends and places of segments are drawn from this stream of the seed.
 const STREAM: u64 = 1 << 45;
 
 /// What segments say about a function of several outputs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Convexity {
     /// Segments looked at.
     pub segments: usize,
     /// Segments on which an output lies further above its chord than is allowed.
     pub violations: usize,
-    /// How far an output lies above its chord at most, over the largest value of any output at the three points, in
-    /// epsilons of the scalar; below 0 where all lie below theirs.
-    pub epsilons: f64,
-    /// What is allowed of that.
-    pub allowed: u64,
+    /// How far an output lies above its chord at most, over the largest value of any output at the three points; below
+    /// 0 where all lie below theirs.
+    pub excess: f64,
+    /// What rounding is allowed of that.
+    pub allowed: f64,
 }
 
 /// Looks for `f(t x + (1 - t) y) > t f(x) + (1 - t) f(y)` along seeded random segments: `x` and `y` two rows of the
-/// data, `t` uniform in `[0, 1)`. Each of the `functions` is some of the program's outputs; `allowed` is how many
-/// epsilons, relative to the largest value at the three points, rounding may take.
+/// data, `t` uniform in `[0, 1)`. Each of the `functions` is some of the program's outputs. Rounding may take as many
+/// epsilons of the scalar as there are `roundings` ([`Difference::roundings`](super::Difference::roundings)), relative to
+/// the largest value at the three points.
 ///
 /// # Errors
 /// [`Error::Argument`] for less than two rows or an output that is not there; [`Error::Shape`] where rows do not fit;
@@ -39,7 +40,7 @@ pub struct Convexity {
 pub fn convexity<E: Engine>(
     program: &Program<E>,
     functions: &[Vec<usize>],
-    allowed: u64,
+    roundings: u64,
     data: &Dataset,
     segments: usize,
     context: &Context,
@@ -51,8 +52,9 @@ pub fn convexity<E: Engine>(
     if let Some(wrong) = functions.iter().flatten().find(|&&k| k >= all) {
         return Err(Error::Argument(format!("output {wrong} of a network with {all}")));
     }
-    let start = Convexity { segments, violations: 0, epsilons: f64::NEG_INFINITY, allowed };
-    let mut found = vec![start; functions.len()];
+    let allowed = roundings as f64 * epsilon::<E::Scalar>();
+    let mut found =
+        vec![Convexity { segments, violations: 0, excess: f64::NEG_INFINITY, allowed }; functions.len()];
     let mut rng = context.rng(STREAM);
     // The ends and the point between, and their values, are on the host at once.
     let host = (3 * (program.dimension() + all) * size_of::<E::Scalar>()) as u64;
@@ -94,9 +96,9 @@ pub fn convexity<E: Engine>(
                     above = above.max(z - (t * x + (1.0 - t) * y));
                     scale = scale.max(x.abs()).max(y.abs()).max(z.abs());
                 }
-                let epsilons = in_epsilons::<E::Scalar>(above, scale);
-                found.epsilons = found.epsilons.max(epsilons);
-                found.violations += usize::from(epsilons > allowed as f64);
+                let excess = if scale > 0.0 { above / scale } else { 0.0 };
+                found.excess = found.excess.max(excess);
+                found.violations += usize::from(excess > allowed);
             }
         }
         context.progress().advance(range.len() as u64);

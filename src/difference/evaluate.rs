@@ -10,7 +10,7 @@ use crate::engine::{Context, Engine};
 use crate::network::check_finite;
 use crate::{Result, Scalar};
 
-use super::{Difference, in_epsilons, largest};
+use super::{Difference, epsilon};
 
 /// Both parts at a chunk of points, for `K` chosen outputs.
 #[derive(Debug, Clone, PartialEq)]
@@ -244,4 +244,14 @@ fn halves<S: Scalar>(rows: &[S], length: usize) -> [Vec<S>; 2] {
 /// The chosen columns of `[N, all]`.
 fn columns<S: Scalar>(values: &[S], all: usize, chosen: &[usize]) -> Vec<S> {
     values.chunks_exact(all).flat_map(|row| chosen.iter().map(|&k| row[k])).collect()
+}
+
+/// The largest magnitude.
+fn largest<S: Scalar>(values: &[S]) -> f64 {
+    values.iter().fold(0.0_f64, |largest, v| largest.max(v.f64().abs()))
+}
+
+/// How often `value` holds `epsilon * scale`; 0 where both are 0.
+fn in_epsilons<S: Scalar>(value: f64, scale: f64) -> f64 {
+    if value == 0.0 { 0.0 } else { value / (epsilon::<S>() * scale) }
 }

@@ -7,9 +7,10 @@
 //! ([`Difference::evaluate`]), that both are convex along segments ([`convexity`]), and how far their values have
 //! outgrown the network's at every node ([`Difference::growth`]).
 //!
-//! What a part sums, it sums without cancellation, so that a computed value is off by at most one rounding, relative to
-//! the value, for each term on the way. [`Difference::roundings`] counts them on the longest way. That times the
-//! epsilon of the scalar times the larger part is what differences are allowed.
+//! With the signs split, the terms of a part hardly cancel: only affine values and shifts have both signs. So a computed
+//! value is off by about one rounding at most, relative to the value, for each term on the way;
+//! [`Difference::roundings`] counts them on the longest way. That times the epsilon of the scalar times the larger part
+//! is what differences are allowed.
 
 mod convexity;
 mod evaluate;
@@ -70,7 +71,7 @@ impl<E: Engine> Difference<E> {
     }
 
     /// The terms of all sums on the longest way from the input to the parts: how many roundings, each relative to what
-    /// is summed, a value has behind it at most.
+    /// is summed, a value has behind it.
     pub fn roundings(&self) -> u64 {
         self.roundings
     }
@@ -99,12 +100,7 @@ fn roundings(network: &Network) -> u64 {
     behind.into_iter().max().unwrap_or(0)
 }
 
-/// The largest magnitude.
-fn largest<S: Scalar>(values: &[S]) -> f64 {
-    values.iter().fold(0.0_f64, |largest, v| largest.max(v.f64().abs()))
-}
-
-/// How often `value` holds `epsilon * scale`; 0 where both are 0.
-fn in_epsilons<S: Scalar>(value: f64, scale: f64) -> f64 {
-    if value == 0.0 { 0.0 } else { value / (S::epsilon().f64() * scale) }
+/// The distance from 1 to the next number.
+fn epsilon<S: Scalar>() -> f64 {
+    S::epsilon().f64()
 }
