@@ -135,8 +135,8 @@ fn text(document: &Document) -> String {
         for (name, half) in [("convex", convex), ("subtracted", subtracted)] {
             let _ = writeln!(
                 text,
-                "{name}: {} of {} segments violate convexity; above its chord by at most {:.1e} of its value, {:.1e} \
-                 allowed",
+                "{name}: {} of {} segments violate convexity; largest excess over the chord {:.1e} of the value, \
+                 {:.1e} allowed",
                 half.violations, half.segments, half.excess, half.allowed,
             );
         }

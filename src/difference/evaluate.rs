@@ -98,12 +98,12 @@ impl<E: Engine> Difference<E> {
     ) -> Result<Agreement> {
         let (all, k, d) = (self.outputs(), outputs.len(), self.dimension());
         let both: Vec<usize> = outputs.iter().copied().chain(outputs.iter().map(|k| all + k)).collect();
-        // One after the other, but results of the first wait for the second.
-        let half = context.memory() / 2;
+        // One after the other, but results of the first wait for the second, and both for what is made of them.
+        let third = context.memory() / 3;
         let n = data.len();
         let sizes = [
-            self.whole.chunks(n, pieces.then_some(k), half)?.size(),
-            self.parts.chunks(n, pieces.then_some(2 * k), half)?.size(),
+            self.whole.chunks(n, pieces.then_some(k), third)?.size(),
+            self.parts.chunks(n, pieces.then_some(2 * k), third)?.size(),
         ];
         let mut agreement =
             Agreement { difference: 0.0, part: 0.0, epsilons: 0.0, allowed: self.roundings(), slopes: None };

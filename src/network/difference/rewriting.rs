@@ -1,163 +1,15 @@
-//! A piecewise affine network as the difference of two convex ones: the same graph, computed with pairs.
-//!
-//! Every value `u` becomes a pair of convex functions of the input with `u = convex - subtracted`. How an operator acts
-//! on pairs stands in the table ([`ConvexRule`]); this file holds what the rules are made of. A part that is zero is no
-//! node, and what is still affine in the input is one part alone, whatever the signs of the weights: the graph doubles
-//! only from where it must.
-
-use std::collections::HashMap;
+//! What rules for pairs of convex functions are made of.
 
 use crate::activation::AffinePiece;
 use crate::engine::{Activation, Arithmetic};
+use crate::network::operators::{ArithmeticConstant, Branches, Expand, Fixed};
+use crate::network::{Constant, Network, Node, Op};
 use crate::{Error, Result};
 
-use super::operators::{ArithmeticConstant, Branches, Expand, Fixed};
-use super::{Constant, Network, Node, Op, Slot};
-
-/// What refusals call the rewriting.
-const TOOL: &str = "the difference of convex functions";
-
-/// Which part of a difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// What is subtracted from.
-    Convex,
-    /// What is subtracted, convex too.
-    Subtracted,
-}
-
-impl Side {
-    /// Both, in the order of the outputs.
-    pub const BOTH: [Self; 2] = [Self::Convex, Self::Subtracted];
-
-    /// The name of this part of the value `name`: `NAME (convex)`, `NAME (subtracted)`.
-    pub fn of(self, name: &str) -> String {
-        match self {
-            Self::Convex => format!("{name} (convex)"),
-            Self::Subtracted => format!("{name} (subtracted)"),
-        }
-    }
-}
-
-/// A convex function of the input: a node of the network that is being made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
-    node: usize,
-    /// Affine functions stay convex under factors of any sign.
-    affine: bool,
-}
-
-/// A value as `convex - subtracted`; `None` is zero. What is subtracted is never affine: that is in the convex part.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pair {
-    convex: Option<Part>,
-    subtracted: Option<Part>,
-}
-
-impl Pair {
-    fn sides(self) -> [Option<Part>; 2] {
-        [self.convex, self.subtracted]
-    }
-
-    /// The pair as terms of a sum that counts it `factor` times.
-    fn terms(self, factor: &Constant) -> Result<Vec<(Constant, Part)>> {
-        let minus = factor.map(|_, v| -v)?;
-        let [convex, subtracted] = self.sides();
-        let convex = convex.map(|part| (factor.clone(), part));
-        Ok(convex.into_iter().chain(subtracted.map(|part| (minus, part))).collect())
-    }
-}
-
-/// How an operator acts on pairs of convex functions.
-pub trait ConvexRule {
-    /// The pair of its output from those of its inputs, of which at least one depends on the input of the network.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] where a weight is beyond what floating-point numbers hold.
-    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair>;
-}
-
-impl Network {
-    /// The network as the difference of two convex ones: an ordinary network of the same inputs with two outputs, the
-    /// convex part `OUTPUT (convex)` and the part `OUTPUT (subtracted)`, convex too, that is subtracted from it
-    /// ([`Side::of`]). Several outputs count as one, side by side.
-    ///
-    /// The parts of every other value are nodes under such names too; one that is zero is no node, and one that is
-    /// another node's is a further name of it. Max-affine pieces come as jets: a part's gradient is the slope of its
-    /// active piece. Where the network is affine all of it is convex, and zeros are subtracted.
-    ///
-    /// # Errors
-    /// [`Error::MissingSlot`] for an operator on the way from the input that is not continuous and piecewise affine;
-    /// [`Error::Argument`] where a weight is beyond what floating-point numbers hold.
-    pub fn convex_difference(&self) -> Result<Self> {
-        let whole = self.joined()?;
-        let empty = Self { nodes: vec![], outputs: vec![], names: HashMap::new() };
-        let mut rewriting = Rewriting { network: empty, label: String::new(), shapes: vec![], shape: vec![] };
-        let mut varies: Vec<bool> = vec![];
-        let mut pairs: Vec<Pair> = vec![];
-        for node in &whole.nodes {
-            rewriting.at(node, &whole);
-            let first = rewriting.network.nodes.len();
-            let varying = node.op.is_none() || node.inputs.iter().any(|&i| varies[i]);
-            let inputs: Vec<Pair> = node.inputs.iter().map(|&i| pairs[i]).collect();
-            let pair = match &node.op {
-                None => rewriting.input(node),
-                Some(op) if !varying => rewriting.alone(op, &inputs)?,
-                Some(op) => {
-                    node.require(TOOL, Slot::ConvexDifference)?;
-                    match op.operator().convex_rule() {
-                        Some(rule) => rule.pair(&mut rewriting, &inputs)?,
-                        None => unreachable!("the slot was asked for"),
-                    }
-                }
-            };
-            for (part, side) in pair.sides().into_iter().zip(Side::BOTH) {
-                if let Some(part) = part.filter(|part| part.node >= first && node.op.is_some()) {
-                    rewriting.rename(part.node, &side.of(&node.value));
-                }
-            }
-            varies.push(varying);
-            pairs.push(pair);
-        }
-        let (end, last) = (whole.outputs[0], &whole.nodes[whole.outputs[0]]);
-        rewriting.at(last, &whole);
-        for (part, side) in pairs[end].sides().into_iter().zip(Side::BOTH) {
-            let node = match part {
-                Some(part) => part.node,
-                None => {
-                    let zero = rewriting.or_zero(None)?.node;
-                    rewriting.rename(zero, &side.of(&last.value));
-                    zero
-                }
-            };
-            rewriting.network.outputs.push(node);
-        }
-        let mut network = rewriting.network;
-        for (name, &i) in &whole.names {
-            for (part, side) in pairs[i].sides().into_iter().zip(Side::BOTH) {
-                if let Some(part) = part {
-                    network.names.entry(side.of(name)).or_insert(part.node);
-                }
-            }
-        }
-        Ok(network)
-    }
-
-    /// The network with other outputs, by their names.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] for an unknown name.
-    pub fn with_outputs(&self, names: &[String]) -> Result<Self> {
-        let outputs: Vec<usize> = names.iter().map(|name| self.position(name)).collect::<Result<_>>()?;
-        if outputs.is_empty() {
-            return Err(Error::Argument("a network needs an output".to_owned()));
-        }
-        Ok(Self { outputs, ..self.clone() })
-    }
-}
+use super::{Pair, Part};
 
 /// A linear operator with its weights split by sign.
-pub(super) struct SignedOp {
+pub(in crate::network) struct SignedOp {
     /// The operator as it is, with its shift.
     pub whole: Op,
     /// The weights above 0 and minus those below, without the shift; `None` where there are none.
@@ -168,7 +20,7 @@ pub(super) struct SignedOp {
 
 impl SignedOp {
     /// From weights, and what makes an operator of some.
-    pub(super) fn new(
+    pub(in crate::network) fn new(
         whole: Op,
         weights: &Constant,
         shift: Option<Constant>,
@@ -192,7 +44,7 @@ fn signed(values: &Constant) -> Result<[Option<Constant>; 2]> {
 /// The network of pairs while it is made, at one node of the network that it is made of.
 #[derive(Debug)]
 pub struct Rewriting {
-    network: Network,
+    pub(super) network: Network,
     /// The node's name.
     label: String,
     /// The shapes of its inputs, for one sample.
@@ -202,20 +54,25 @@ pub struct Rewriting {
 }
 
 impl Rewriting {
+    /// From a network without nodes.
+    pub(super) fn new(network: Network) -> Self {
+        Self { network, label: String::new(), shapes: vec![], shape: vec![] }
+    }
+
     /// The shape of an input of the node, for one sample.
-    pub(super) fn input_shape(&self, i: usize) -> &[usize] {
+    pub(in crate::network) fn input_shape(&self, i: usize) -> &[usize] {
         &self.shapes[i]
     }
 
     /// Goes on to a node.
-    fn at(&mut self, node: &Node, network: &Network) {
+    pub(super) fn at(&mut self, node: &Node, network: &Network) {
         self.label.clone_from(&node.value);
         self.shapes = node.inputs.iter().map(|&i| network.nodes[i].shape.clone()).collect();
         self.shape.clone_from(&node.shape);
     }
 
     /// An input of the graph, as it is.
-    fn input(&mut self, node: &Node) -> Pair {
+    pub(super) fn input(&mut self, node: &Node) -> Pair {
         let i = self.network.nodes.len();
         self.network.nodes.push(node.clone());
         self.network.names.insert(node.value.clone(), i);
@@ -223,7 +80,7 @@ impl Rewriting {
     }
 
     /// What does not depend on the input, as it is.
-    pub(super) fn alone(&mut self, op: &Op, inputs: &[Pair]) -> Result<Pair> {
+    pub(in crate::network) fn alone(&mut self, op: &Op, inputs: &[Pair]) -> Result<Pair> {
         let inputs: Vec<usize> = inputs.iter().filter_map(|pair| pair.convex).map(|part| part.node).collect();
         Ok(Pair {
             convex: Some(Part { node: self.push(op.clone(), &inputs)?, affine: true }),
@@ -241,7 +98,7 @@ impl Rewriting {
     }
 
     /// Gives a node its final name.
-    fn rename(&mut self, i: usize, name: &str) {
+    pub(super) fn rename(&mut self, i: usize, name: &str) {
         let name = self.network.free_name(name);
         let node = &mut self.network.nodes[i];
         self.network.names.remove(&node.value);
@@ -255,7 +112,7 @@ impl Rewriting {
     }
 
     /// The part, or zeros in the shape of the output.
-    fn or_zero(&mut self, part: Option<Part>) -> Result<Part> {
+    pub(super) fn or_zero(&mut self, part: Option<Part>) -> Result<Part> {
         let shape = self.shape.clone();
         part.map_or_else(|| self.zero(&shape), Ok)
     }
@@ -305,7 +162,7 @@ impl Rewriting {
 
     /// Of a linear operator and a shift: with `A = A+ - A-` the convex part is `A+ convex + A- subtracted + shift`, the
     /// subtracted one `A- convex + A+ subtracted`.
-    pub(super) fn linear(&mut self, op: SignedOp, input: Pair) -> Result<Pair> {
+    pub(in crate::network) fn linear(&mut self, op: SignedOp, input: Pair) -> Result<Pair> {
         let SignedOp { whole, signed: [plus, minus], mut shift } = op;
         let mut sums: [Option<Part>; 2] = [None, None];
         let mut terms = vec![];
@@ -398,8 +255,8 @@ impl Rewriting {
     /// An elementwise function of affine `pieces` that join, ascending.
     ///
     /// With the slopes `s_0 .. s_m`, the kinks `k_j` between them, `b` the offset of the last piece and `u = p - n` it
-    /// is `s_0 p - s_m n + sum of (s_j - s_(j-1)) max(p, n + k_j) + b`: a term is on the side of its sign, and no
-    /// other form of this kind has smaller factors. At a kink the maximum takes the piece below, as the function does.
+    /// is `s_0 p - s_m n + sum of (s_j - s_(j-1)) max(p, n + k_j) + b`, each term on the side of its sign.
+    /// At a kink the maximum takes the piece below, as the function does.
     ///
     /// # Errors
     /// As [`ConvexRule::pair`]; [`Error::Argument`] without a piece.
@@ -414,7 +271,7 @@ impl Rewriting {
 
     /// As [`elementwise`](Self::elementwise), with slopes that may differ between elements (aligned with the last axes
     /// of a sample).
-    pub(super) fn bent(
+    pub(in crate::network) fn bent(
         &mut self,
         whole: Op,
         slopes: &[Constant],
@@ -514,7 +371,7 @@ impl Rewriting {
     }
 
     /// A constant as a pair.
-    pub(super) fn fixed(&mut self, value: &Constant) -> Result<Pair> {
+    pub(in crate::network) fn fixed(&mut self, value: &Constant) -> Result<Pair> {
         let node = self.push(Op::Fixed(Fixed { value: value.clone() }), &[])?;
         Ok(Pair { convex: Some(Part { node, affine: true }), subtracted: None })
     }
