@@ -17,7 +17,7 @@ use fenchel::network::operators::{
     Fixed, Interpolate, MaxPool, PRelu, Pad, Permute, Product, Reduce, ReduceMax, Reshape, ScaleShift,
     Select, Softmax, Standardize,
 };
-use fenchel::network::{Builder, Constant, Network, NodeId, Op, Side};
+use fenchel::network::{Builder, Constant, Network, NodeId, Op, Side, Slot};
 use fenchel::tolerance::{APPROXIMATE, EXACT, relative_difference};
 use ndarray::{Array2, Axis};
 
@@ -107,7 +107,10 @@ fn value(builder: &mut Builder, x: NodeId, kind: &str, seed: u64, shape: &[usize
         "convex" | "concave" => {
             let below = add("dense", dense(seed, 7, length).into(), x);
             let relu = add("relu", Activation::Relu.into(), below);
-            if kind == "convex" { relu } else { add("minus", minus, relu) }
+            // Values on both sides of every kink.
+            let shift = arithmetic(Arithmetic::Sub, Constant::from(0.4), false);
+            let convex = add("shift", shift, relu);
+            if kind == "convex" { convex } else { add("minus", minus, convex) }
         }
         _ => {
             let below = add("below", dense(seed, 7, 9).into(), x);
@@ -559,6 +562,8 @@ fn what_has_no_rule_is_refused_by_name() {
             "{text}"
         );
     }
+    let network = mlp(1, [7, 6, 3], Activation::Tanh);
+    assert!(network.require("a test", Slot::ConvexDifference).is_err());
     let two = |op: Op, shapes: &[&[usize]]| {
         let network = under(&["convex", "affine"], shapes, |b, values| b.add("op", op, values).unwrap());
         network.convex_difference().unwrap_err().to_string()
