@@ -149,7 +149,7 @@ impl Rewriting {
     /// Of an operator that is linear with no weight below 0: it acts on both parts alike.
     ///
     /// # Errors
-    /// As [`ConvexRule::pair`].
+    /// As [`ConvexRule::pair`](super::ConvexRule::pair).
     pub fn alike(&mut self, op: &Op, input: Pair) -> Result<Pair> {
         let mut on =
             |part: Part| -> Result<Part> { Ok(Part { node: self.push(op.clone(), &[part.node])?, ..part }) };
@@ -238,7 +238,7 @@ impl Rewriting {
     /// `factor * value + shift`, elementwise.
     ///
     /// # Errors
-    /// As [`ConvexRule::pair`].
+    /// As [`ConvexRule::pair`](super::ConvexRule::pair).
     pub fn scaled(&mut self, input: Pair, factor: &Constant, shift: Option<Constant>) -> Result<Pair> {
         self.sum(input.terms(factor)?, shift)
     }
@@ -246,7 +246,7 @@ impl Rewriting {
     /// The sum of two values, each counted so many times, with broadcasting.
     ///
     /// # Errors
-    /// As [`ConvexRule::pair`].
+    /// As [`ConvexRule::pair`](super::ConvexRule::pair).
     pub fn added(&mut self, inputs: [(f64, Pair); 2]) -> Result<Pair> {
         let [first, second] = inputs.map(|(factor, pair)| pair.terms(&Constant::from(factor)));
         self.sum([first?, second?].concat(), None)
@@ -259,7 +259,7 @@ impl Rewriting {
     /// At a kink the maximum takes the piece below, as the function does.
     ///
     /// # Errors
-    /// As [`ConvexRule::pair`]; [`Error::Argument`] without a piece.
+    /// As [`ConvexRule::pair`](super::ConvexRule::pair); [`Error::Argument`] without a piece.
     pub fn elementwise(&mut self, whole: Op, pieces: &[AffinePiece], input: Pair) -> Result<Pair> {
         let slopes: Vec<Constant> = pieces.iter().map(|piece| Constant::from(piece.slope)).collect();
         let kinks: Vec<f64> = pieces.iter().skip(1).map(|piece| piece.from).collect();
@@ -324,7 +324,7 @@ impl Rewriting {
     /// `max(p - n, q - m) = max(p + m, q + n) - (n + m)`.
     ///
     /// # Errors
-    /// As [`ConvexRule::pair`].
+    /// As [`ConvexRule::pair`](super::ConvexRule::pair).
     pub fn larger(&mut self, first: Pair, second: Pair) -> Result<Pair> {
         let mut sum = |a: Option<Part>, b: Option<Part>| match (a, b) {
             (a, Some(b)) => self.add(a, b).map(Some),
@@ -341,7 +341,7 @@ impl Rewriting {
     /// The smaller of two values, the first where they are equal: minus the larger of their negatives.
     ///
     /// # Errors
-    /// As [`ConvexRule::pair`].
+    /// As [`ConvexRule::pair`](super::ConvexRule::pair).
     pub fn smaller(&mut self, first: Pair, second: Pair) -> Result<Pair> {
         let minus = Constant::from(-1.0);
         let (first, second) = (self.scaled(first, &minus, None)?, self.scaled(second, &minus, None)?);
@@ -354,7 +354,7 @@ impl Rewriting {
     /// `p_i + sum_(j != i) n_j`.
     ///
     /// # Errors
-    /// As [`ConvexRule::pair`].
+    /// As [`ConvexRule::pair`](super::ConvexRule::pair).
     pub fn largest(&mut self, whole: &Op, sum: &Op, input: Pair) -> Result<Pair> {
         let Some(subtracted) = input.subtracted else {
             let Some(convex) = input.convex else { return Ok(input) };
@@ -380,7 +380,7 @@ impl Rewriting {
     /// the other; zeros stand in for a part that is zero where `inputs` have both.
     ///
     /// # Errors
-    /// As [`ConvexRule::pair`].
+    /// As [`ConvexRule::pair`](super::ConvexRule::pair).
     pub fn moved(&mut self, ops: [&Op; 2], inputs: &[Pair]) -> Result<Pair> {
         let shapes = self.shapes.clone();
         let mut sides = [None, None];
