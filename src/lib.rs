@@ -49,6 +49,7 @@
 //! | [`report`] | sweeps, tables, plots |
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
 //! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |
+//! | [`difference`] | networks as exact differences of convex functions, checked |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
 //! | [`activation`] | elementwise functions, and what is known of each |
@@ -60,6 +61,7 @@ pub mod activation;
 pub mod cli;
 pub mod conjugate;
 pub mod data;
+pub mod difference;
 pub mod engine;
 pub mod error;
 pub mod network;

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
-use super::{conjugate, legendre, sample};
+use super::{conjugate, difference, legendre, sample};
 
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
@@ -72,6 +72,8 @@ pub(super) enum Verb {
     Sample(sample::Arguments),
     /// Turn a function on a grid into a max-affine spline by grid conjugation
     Legendre(legendre::Arguments),
+    /// Write a ReLU network as the difference of two convex functions, and check that it is
+    Difference(difference::Arguments),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory

@@ -9,6 +9,7 @@ mod bench_network;
 mod conjugate;
 mod demo;
 mod devices;
+mod difference;
 mod eval;
 mod fit;
 mod inspect;
@@ -63,6 +64,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Verb::Conjugate(arguments) => conjugate::conjugate(&session, &arguments),
         Verb::Sample(arguments) => sample::sample(&session, &arguments),
         Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
+        Verb::Difference(arguments) => difference::difference(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),

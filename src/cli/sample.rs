@@ -49,7 +49,10 @@ pub(super) fn sample(session: &Session, arguments: &Arguments) -> Result<()> {
         let vector = |name| Ok::<_, Error>(read_array(path, Some(name))?.into_iter().collect());
         Ok::<_, Error>(Slice { origin: vector("origin")?, u: vector("u")?, v: vector("v")? })
     });
-    session.on_engine(session.precise(), Sampling { session, arguments, network, grid, slice: slice.transpose()? })
+    session.on_engine(
+        session.precise(),
+        Sampling { session, arguments, network, grid, slice: slice.transpose()? },
+    )
 }
 
 struct Sampling<'a> {

@@ -5,6 +5,7 @@
 
 mod builder;
 mod constant;
+mod difference;
 pub mod onnx;
 pub mod operators;
 mod program;
@@ -17,6 +18,7 @@ use operators::{Concat, Fixed, Reshape};
 
 pub use builder::{Builder, NodeId};
 pub use constant::Constant;
+pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
 pub use operators::{Kind, Op, Slot};
 pub use program::Program;
 pub(crate) use program::check_finite;
@@ -55,6 +57,19 @@ impl Node {
     /// The shape of its value for one sample, without the batch.
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// Refuses its operator, by name, if it lacks a slot that `tool` needs.
+    fn require(&self, tool: &'static str, slot: Slot) -> Result<()> {
+        match self.op.as_ref().map(Op::operator) {
+            Some(operator) if !operator.has(slot) => Err(Error::MissingSlot {
+                tool,
+                slot: slot.name(),
+                operator: operator.name().to_owned(),
+                node: self.name.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -103,19 +118,7 @@ impl Network {
     /// # Errors
     /// [`Error::MissingSlot`].
     pub fn require(&self, tool: &'static str, slot: Slot) -> Result<()> {
-        for node in &self.nodes {
-            if let Some(op) = &node.op
-                && !op.operator().has(slot)
-            {
-                return Err(Error::MissingSlot {
-                    tool,
-                    slot: slot.name(),
-                    operator: op.operator().name().to_owned(),
-                    node: node.name.clone(),
-                });
-            }
-        }
-        Ok(())
+        self.nodes.iter().try_for_each(|node| node.require(tool, slot))
     }
 
     /// Finds a node by the name of its value or its own.

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::activation::Activation;
 use crate::engine::{Engine, IndicesOf, TensorOf};
 
-use super::{Kind, Operator, Pass, Remembers, Unary, scale_directions};
+use super::{ConvexRule, Kind, Operator, Pair, Pass, Remembers, Rewriting, Unary, scale_directions};
 
 impl Operator for Activation {
     fn name(&self) -> &'static str {
@@ -29,6 +29,19 @@ impl Operator for Activation {
 
     fn remembers(&self) -> Remembers {
         if self.slope_from_output() { Remembers::OUTPUT } else { Remembers::INPUTS }
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        if self.pieces().is_some() { Some(self) } else { None }
+    }
+}
+
+impl ConvexRule for Activation {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        match self.pieces() {
+            Some(pieces) => rewriting.elementwise((*self).into(), &pieces, inputs[0]),
+            None => unreachable!("the rule is there only where there are pieces"),
+        }
     }
 }
 

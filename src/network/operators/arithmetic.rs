@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
 use super::{
-    Kind, Operator, ParameterFactors, Pass, Prepared, Remembers, Unary, batched, broadcast, expand,
-    scale_directions, unbroadcast,
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Prepared, Remembers, Rewriting, Unary, batched,
+    broadcast, expand, scale_directions, unbroadcast,
 };
 
 /// `x op constant`, or `constant op x`, with broadcasting.
@@ -119,6 +119,36 @@ impl Operator for ArithmeticConstant {
             _ => Remembers::NOTHING,
         }
     }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        match (self.operation, self.reversed) {
+            (Arithmetic::AtLeast, _) | (Arithmetic::Div, true) => None,
+            _ => Some(self),
+        }
+    }
+}
+
+impl ConvexRule for ArithmeticConstant {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let (input, one, minus) = (inputs[0], Constant::from(1.0), Constant::from(-1.0));
+        match (self.operation, self.reversed) {
+            (Arithmetic::Add, _) => rewriting.scaled(input, &one, Some(self.constant.clone())),
+            (Arithmetic::Sub, false) => rewriting.scaled(input, &one, Some(self.constant.map(|_, c| -c)?)),
+            (Arithmetic::Sub, true) => rewriting.scaled(input, &minus, Some(self.constant.clone())),
+            (Arithmetic::Mul, _) => rewriting.scaled(input, &self.constant, None),
+            (Arithmetic::Div, _) => rewriting.scaled(input, &self.constant.map(|_, c| 1.0 / c)?, None),
+            // Where both are equal the side below counts: of the larger the constant's, of the smaller the input's.
+            (Arithmetic::Max, _) => {
+                let constant = rewriting.fixed(&self.constant)?;
+                rewriting.larger(constant, input)
+            }
+            (Arithmetic::Min, _) => {
+                let constant = rewriting.fixed(&self.constant)?;
+                rewriting.smaller(input, constant)
+            }
+            (Arithmetic::AtLeast, _) => unreachable!("it has no rule"),
+        }
+    }
 }
 
 impl ArithmeticConstant {
@@ -226,6 +256,26 @@ impl Operator for Branches {
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let [_, _, joined] = broadcast(inputs[0], inputs[1])?;
         Ok(joined)
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        match self.operation {
+            Arithmetic::Mul | Arithmetic::Div | Arithmetic::AtLeast => None,
+            _ => Some(self),
+        }
+    }
+}
+
+impl ConvexRule for Branches {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let (first, second) = (inputs[0], inputs[1]);
+        match self.operation {
+            Arithmetic::Add => rewriting.added([(1.0, first), (1.0, second)]),
+            Arithmetic::Sub => rewriting.added([(1.0, first), (-1.0, second)]),
+            Arithmetic::Max => rewriting.larger(first, second),
+            Arithmetic::Min => rewriting.smaller(first, second),
+            Arithmetic::Mul | Arithmetic::Div | Arithmetic::AtLeast => unreachable!("they have no rule"),
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use crate::engine::{Activation, Engine, Epilogue, IndicesOf, TensorOf, Window};
 use crate::network::Constant;
 use crate::{Error, Result};
 
-use super::{Kind, Operator, ParameterFactors, Pass, Remembers, Unary, gate, gated, upload};
+use super::{
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Remembers, Rewriting, SignedOp, Unary, gate,
+    gated, upload,
+};
 
 /// 2-D convolution (cross-correlation, as everywhere in this field) `[c_in, h, w] -> [c_out, h', w']`.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,6 +133,18 @@ impl Operator for Convolution {
     fn scratch(&self, inputs: &[&[usize]]) -> usize {
         scratch(&self.filters, inputs)
     }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        if self.activation.is_none() { Some(self) } else { None }
+    }
+}
+
+impl ConvexRule for Convolution {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let make = |filters| Ok(Self::new(filters, None, self.window, self.groups)?.into());
+        let shift = per_channel(self.bias.as_ref())?;
+        rewriting.linear(SignedOp::new(self.clone().into(), &self.filters, shift, make)?, inputs[0])
+    }
 }
 
 pub(super) struct PreparedConvolution<E: Engine> {
@@ -173,6 +188,11 @@ impl<E: Engine> Unary<E> for PreparedConvolution<E> {
         let (x, bias) = (pass.input(0), self.bias.as_ref().map(|_| &cotangent));
         ParameterFactors::windows(engine, [x, &cotangent], bias, self.window, self.groups, x.rows()).map(Some)
     }
+}
+
+/// A bias as a constant that is added to images.
+fn per_channel(bias: Option<&Constant>) -> Result<Option<Constant>> {
+    bias.map(|bias| bias.reshaped([bias.len(), 1, 1])).transpose()
 }
 
 /// Elements that one task holds beside its results: panels of gathered columns, or padded rows of the image.
@@ -281,6 +301,18 @@ impl Operator for ConvolutionTransposed {
 
     fn scratch(&self, inputs: &[&[usize]]) -> usize {
         scratch(&self.filters, inputs)
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for ConvolutionTransposed {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let make = |filters| Ok(Self::new(filters, None, self.window, self.groups, self.size)?.into());
+        let shift = per_channel(self.bias.as_ref())?;
+        rewriting.linear(SignedOp::new(self.clone().into(), &self.filters, shift, make)?, inputs[0])
     }
 }
 

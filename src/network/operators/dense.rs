@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result};
 
 use super::{
-    Kind, Operator, ParameterFactors, Pass, Prepared, Remembers, Unary, batched, broadcast, gate, gated,
-    unbroadcast, upload,
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Prepared, Remembers, Rewriting, SignedOp,
+    Unary, batched, broadcast, gate, gated, unbroadcast, upload,
 };
 
 /// `x W + b` over the last axis: `[.., in] -> [.., out]`.
@@ -107,6 +107,18 @@ impl Operator for Dense {
 
     fn flops(&self, inputs: &[&[usize]]) -> u64 {
         2 * (inputs[0].iter().product::<usize>() * self.weights.shape()[1]) as u64
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        if self.activation.is_none() { Some(self) } else { None }
+    }
+}
+
+impl ConvexRule for Dense {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let make = |weights| Ok(Self::new(weights, None)?.into());
+        let op = SignedOp::new(self.clone().into(), &self.weights, self.bias.clone(), make)?;
+        rewriting.linear(op, inputs[0])
     }
 }
 

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::engine::{Engine, IndicesOf, TensorOf};
 use crate::network::Constant;
 
-use super::{Kind, Operator, Pass, Prepared, batched};
+use super::{ConvexRule, Kind, Operator, Pair, Pass, Prepared, Rewriting, batched};
 
 /// The same value for every sample: an input of the graph that was fixed, or a constant of the file that takes part
 /// like a computed value (a class token, position embeddings).
@@ -29,6 +29,16 @@ impl Operator for Fixed {
 
     fn parameters(&self) -> usize {
         self.value.len()
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for Fixed {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        rewriting.alone(&self.clone().into(), inputs)
     }
 }
 

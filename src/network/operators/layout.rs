@@ -3,7 +3,10 @@
 use crate::engine::{Engine, IndicesOf, TensorOf};
 use crate::{Error, Result, Scalar};
 
-use super::{Kind, Operator, Pass, Prepared, Unary, batched, broadcast, expand, repeated, unbroadcast};
+use super::{
+    ConvexRule, Kind, Operator, Pair, Pass, Prepared, Rewriting, Unary, batched, broadcast, expand, repeated,
+    unbroadcast,
+};
 
 /// The same elements under another shape: Reshape, Flatten, Squeeze, Unsqueeze.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +63,16 @@ impl Operator for Reshape {
         }
         Ok(self.shape.clone())
     }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for Reshape {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        rewriting.alike(&self.clone().into(), inputs[0])
+    }
 }
 
 impl<E: Engine> Unary<E> for Reshape {
@@ -92,6 +105,16 @@ impl Operator for Permute {
             return Err(Error::Shape(format!("{:?} is no order of the axes of {:?}", self.order, inputs[0])));
         }
         Ok(self.order.iter().map(|&axis| inputs[0][axis]).collect())
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for Permute {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        rewriting.alike(&self.clone().into(), inputs[0])
     }
 }
 
@@ -147,6 +170,17 @@ impl Operator for Pad {
             .collect::<Option<Vec<usize>>>()
             .ok_or_else(misfit)
     }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for Pad {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let subtracted = Self { value: 0.0, ..self.clone() };
+        rewriting.moved([&self.clone().into(), &subtracted.into()], inputs)
+    }
 }
 
 impl Pad {
@@ -198,6 +232,17 @@ impl Operator for Concat {
         let mut shape = inputs[0].to_vec();
         shape[self.axis] = inputs.iter().map(|shape| shape[self.axis]).sum();
         Ok(shape)
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for Concat {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let op = self.clone().into();
+        rewriting.moved([&op, &op], inputs)
     }
 }
 
@@ -268,6 +313,16 @@ impl Operator for Expand {
             return Err(Error::Shape(format!("{:?} cannot be expanded to {:?}", inputs[0], self.shape)));
         }
         Ok(joined)
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for Expand {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        rewriting.alike(&self.clone().into(), inputs[0])
     }
 }
 

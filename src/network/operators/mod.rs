@@ -27,7 +27,8 @@ use std::fmt;
 use crate::Result;
 use crate::engine::{Activation, Engine, IndicesOf, TensorOf};
 
-use super::Constant;
+use super::difference::{Pair, Rewriting, SignedOp};
+use super::{Constant, ConvexRule};
 
 pub use crate::activation::AffinePiece;
 pub use arithmetic::{ArithmeticConstant, Branches};
@@ -141,6 +142,8 @@ pub enum Slot {
     AffinePieces,
     /// A convex and a concave part.
     ConvexSplit,
+    /// How it acts on differences of convex functions.
+    ConvexDifference,
     /// Taylor coefficients.
     TaylorSeries,
     /// The factors of the parameters' gradient.
@@ -158,6 +161,7 @@ impl Slot {
             Self::IntervalBounds => "interval bounds",
             Self::AffinePieces => "affine pieces",
             Self::ConvexSplit => "a convex and a concave part",
+            Self::ConvexDifference => "an affine or continuous piecewise affine form",
             Self::TaylorSeries => "a Taylor series",
             Self::ParameterFactors => "factors of the parameter gradient",
         }
@@ -215,6 +219,7 @@ pub trait Operator {
             Slot::ConvexSplit | Slot::TaylorSeries => {
                 self.kind() == Kind::Affine || self.activation().is_some()
             }
+            Slot::ConvexDifference => self.convex_rule().is_some(),
             Slot::ParameterFactors => self.parameters() == 0 || self.has_parameter_factors(),
         }
     }
@@ -222,6 +227,11 @@ pub trait Operator {
     /// Whether the gradient by its parameters has factors.
     fn has_parameter_factors(&self) -> bool {
         false
+    }
+
+    /// How it acts on differences of convex functions.
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        None
     }
 
     /// The elementwise function that it is.

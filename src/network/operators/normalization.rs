@@ -4,7 +4,10 @@ use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
-use super::{Kind, Operator, ParameterFactors, Pass, Reduce, Remembers, Unary, scale_directions};
+use super::{
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Reduce, Remembers, Rewriting, Unary,
+    scale_directions,
+};
 
 /// `scale[c] * x + shift[c]` for channel `c`, the first axis of a sample: batch normalisation at inference.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +78,19 @@ impl Operator for ScaleShift {
 
     fn has_parameter_factors(&self) -> bool {
         true
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for ScaleShift {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let mut shape = vec![1; rewriting.input_shape(0).len()];
+        shape[0] = self.scale.len();
+        let (scale, shift) = (self.scale.reshaped(&shape[..])?, self.shift.reshaped(shape)?);
+        rewriting.scaled(inputs[0], &scale, Some(shift))
     }
 }
 

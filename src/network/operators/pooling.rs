@@ -1,9 +1,10 @@
 //! Pooling of images.
 
 use crate::engine::{Engine, IndicesOf, TensorOf, Window};
+use crate::network::Constant;
 use crate::{Error, Result};
 
-use super::{Kind, Operator, Pass, Unary};
+use super::{ConvexRule, Convolution, Kind, Operator, Pair, Pass, Rewriting, Unary};
 
 /// The largest value of each window, the first in row-major order where several are largest.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +61,20 @@ impl Operator for MaxPool {
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         pooled(&self.window, inputs[0])
     }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for MaxPool {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let channels = rewriting.input_shape(0)[0];
+        let [height, width] = self.window.kernel;
+        let ones = Constant::f64([channels, 1, height, width], vec![1.0; channels * height * width])?;
+        let sum = Convolution::new(ones, None, self.window, channels)?;
+        rewriting.largest(&self.clone().into(), &sum.into(), inputs[0])
+    }
 }
 
 impl<E: Engine> Unary<E> for MaxPool {
@@ -100,6 +115,16 @@ impl Operator for AveragePool {
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         pooled(&self.window, inputs[0])
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for AveragePool {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        rewriting.alike(&self.clone().into(), inputs[0])
     }
 }
 

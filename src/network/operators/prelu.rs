@@ -4,7 +4,10 @@ use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result};
 
-use super::{Kind, Operator, ParameterFactors, Pass, Remembers, Unary, batched, broadcast, scale_directions};
+use super::{
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Remembers, Rewriting, Unary, batched,
+    broadcast, scale_directions,
+};
 
 /// `x` above 0, `slope * x` at and below 0, with a slope for each channel or element.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +51,17 @@ impl Operator for PRelu {
 
     fn remembers(&self) -> Remembers {
         Remembers::INPUTS
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for PRelu {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let ones = self.slopes.map(|_, _| 1.0)?;
+        rewriting.bent(self.clone().into(), &[self.slopes.clone(), ones], &[0.0], 0.0, inputs[0])
     }
 }
 

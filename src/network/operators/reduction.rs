@@ -5,7 +5,7 @@ use crate::{Error, Result, Scalar};
 
 use super::layout::inverse;
 use super::pooling::picked;
-use super::{Kind, Operator, Pass, Unary, batched, expand};
+use super::{ConvexRule, Kind, Operator, Pair, Pass, Rewriting, Unary, batched, expand};
 
 /// The sum or the mean over axes of a sample; global average pooling is the mean over those of the image.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,16 @@ impl Operator for Reduce {
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         reduced(inputs[0], &self.axes, self.keep)
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for Reduce {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        rewriting.alike(&self.clone().into(), inputs[0])
     }
 }
 
@@ -113,6 +123,17 @@ impl Operator for ReduceMax {
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         reduced(inputs[0], &self.axes, self.keep)
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for ReduceMax {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        let sum = Reduce { axes: self.axes.clone(), keep: self.keep, mean: false };
+        rewriting.largest(&self.clone().into(), &sum.into(), inputs[0])
     }
 }
 

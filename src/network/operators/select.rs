@@ -3,7 +3,7 @@
 use crate::engine::{Arithmetic, Engine, IndicesOf, TensorOf};
 use crate::{Error, Result, Scalar};
 
-use super::{Kind, Operator, Pass, Unary};
+use super::{ConvexRule, Kind, Operator, Pair, Pass, Rewriting, Unary};
 
 /// The elements of an axis of a sample that have these indices: Slice, Split, Gather, resizing to the nearest.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,16 @@ impl Operator for Select {
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         selected(inputs[0], self.axis, &self.indices)
     }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for Select {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        rewriting.alike(&self.clone().into(), inputs[0])
+    }
 }
 
 impl<E: Engine> Unary<E> for Select {
@@ -99,6 +109,16 @@ impl Operator for Interpolate {
 
     fn intermediates(&self) -> usize {
         2
+    }
+
+    fn convex_rule(&self) -> Option<&dyn ConvexRule> {
+        Some(self)
+    }
+}
+
+impl ConvexRule for Interpolate {
+    fn pair(&self, rewriting: &mut Rewriting, inputs: &[Pair]) -> Result<Pair> {
+        rewriting.alike(&self.clone().into(), inputs[0])
     }
 }
 
