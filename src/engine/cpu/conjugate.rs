@@ -1,12 +1,12 @@
 //! The discrete Legendre-Fenchel conjugate on grids: lower hulls and merges (Lucet 1997), one axis after the other.
 
-use pulp::Arch;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::Scalar;
 use crate::engine::kernels::ConjugateValues;
 
-use super::wide::wide;
 use super::{CpuTensor, pool};
 
 /// Lines that are taken out of the columns of a matrix together: two cache lines of `f32`, four of `f64`.
@@ -22,7 +22,7 @@ pub(super) fn conjugate<S: Scalar>(
 ) -> ConjugateValues<S> {
     let mut found: Option<(Vec<S>, Vec<u32>)> = None;
     for (&points, &slopes) in axes.iter().zip(slopes) {
-        let pass = Pass { arch: Arch::new(), points, slopes };
+        let pass = Pass { points, slopes };
         let next = match &found {
             None => pass.run(values.values(), None),
             Some((values, picked)) => pass.run(values, Some(picked)),
@@ -37,7 +37,6 @@ pub(super) fn conjugate<S: Scalar>(
 
 /// The pass over one axis.
 struct Pass<'a, S> {
-    arch: Arch,
     points: &'a [S],
     slopes: &'a [S],
 }
@@ -51,12 +50,7 @@ impl<S: Scalar> Pass<'_, S> {
         let mut maxima = pool::take(columns * m);
         let mut picks = pool::take(columns * m);
         if columns == 1 && picked.is_none() {
-            let mut hull = Hull::default();
-            wide(
-                self.arch,
-                #[inline(always)]
-                || self.line(&mut hull, values, &mut maxima, &mut picks, |point| point),
-            );
+            self.line(&mut Hull::default(), values, &mut maxima, &mut picks);
             return (maxima, picks);
         }
         let sign = if picked.is_some() { -S::one() } else { S::one() };
@@ -65,47 +59,45 @@ impl<S: Scalar> Pass<'_, S> {
         let start = || (vec![S::zero(); stride * LINES.min(columns)], Hull::default());
         tiles.for_each_init(start, |(lines, hull), (tile, (maxima, picks))| {
             let first = tile * LINES;
-            let count = maxima.len() / m;
+            gather(values, columns, first..first + maxima.len() / m, sign, lines, stride);
             hull.rough = false;
-            wide(
-                self.arch,
-                #[inline(always)]
-                || {
-                    for (i, row) in values.chunks_exact(columns).enumerate() {
-                        for (line, &value) in row[first..first + count].iter().enumerate() {
-                            lines[line * stride + i] = sign * value;
-                        }
-                    }
-                    let results = maxima.chunks_exact_mut(m).zip(picks.chunks_exact_mut(m));
-                    for (line, (maxima, picks)) in results.enumerate() {
-                        let element = |point: u32| {
-                            let element = point as usize * columns + first + line;
-                            picked.map_or(element as u32, |picked| picked[element])
-                        };
-                        self.line(hull, &lines[line * stride..][..n], maxima, picks, element);
-                    }
-                },
-            );
+            let lines =
+                lines.chunks_exact(stride).zip(maxima.chunks_exact_mut(m).zip(picks.chunks_exact_mut(m)));
+            for (column, (line, (maxima, picks))) in (first..).zip(lines) {
+                self.line(hull, &line[..n], maxima, picks);
+                for pick in picks.iter_mut().filter(|pick| **pick != u32::MAX) {
+                    let element = *pick as usize * columns + column;
+                    *pick = picked.map_or(element as u32, |picked| picked[element]);
+                }
+            }
         });
         (maxima, picks)
     }
 
-    /// The maxima of one line, and what `element` says of the points that attain them.
-    #[inline(always)]
-    fn line(
-        &self,
-        hull: &mut Hull,
-        values: &[S],
-        maxima: &mut [S],
-        picks: &mut [u32],
-        element: impl Fn(u32) -> u32,
-    ) {
+    /// The maxima of one line, and which points attain them.
+    fn line(&self, hull: &mut Hull, values: &[S], maxima: &mut [S], picks: &mut [u32]) {
         hull.find(self.points, values);
         if hull.numbers.is_empty() {
             maxima.fill(S::min_value());
             picks.fill(u32::MAX);
         } else {
-            hull.merge(self.points, values, self.slopes, maxima, picks, element);
+            hull.merge(self.points, values, self.slopes, maxima, picks);
+        }
+    }
+}
+
+/// Some columns of `[n, columns]`, times `sign`, as lines that are `stride` apart.
+fn gather<S: Scalar>(
+    values: &[S],
+    columns: usize,
+    some: Range<usize>,
+    sign: S,
+    lines: &mut [S],
+    stride: usize,
+) {
+    for (i, row) in values.chunks_exact(columns).enumerate() {
+        for (line, &value) in lines.chunks_exact_mut(stride).zip(&row[some.clone()]) {
+            line[i] = sign * value;
         }
     }
 }
@@ -131,7 +123,6 @@ impl Hull {
     ///
     /// Points that are taken back are what costs: the processor cannot foresee them (of 512 random values, 13 ns a
     /// point, and 1.4 ns of a convex function). A function that takes back more than a few counts as rough.
-    #[inline(always)]
     fn find<S: Scalar>(&mut self, points: &[S], values: &[S]) {
         let patience = points.len() / 32 + 16;
         if !self.rough {
@@ -146,7 +137,6 @@ impl Hull {
     }
 
     /// The hull of some points, by increasing `x` (Andrew 1979), unless more than so many are taken back.
-    #[inline(always)]
     fn take<S: Scalar>(
         &mut self,
         points: &[S],
@@ -188,7 +178,6 @@ impl Hull {
 
     /// Drops points that do not lie below the segment between their neighbours, several times, without a branch for each
     /// (2.8 ns a point for random values, of which a few are left); returns how many of `kept` remain.
-    #[inline(always)]
     fn drop_by_neighbours<S: Scalar>(&mut self, points: &[S], values: &[S]) -> usize {
         let n = points.len();
         self.kept.resize(n, 0);
@@ -223,9 +212,8 @@ impl Hull {
         count
     }
 
-    /// For each slope `max_x (s x - f(x))` and what `element` says of the first point that attains it. The maximisers of
+    /// For each slope `max_x (s x - f(x))` and the first point that attains it. The maximisers of
     /// increasing slopes lie ever farther to the right: vertices and slopes are merged like sorted lists.
-    #[inline(always)]
     fn merge<S: Scalar>(
         &self,
         points: &[S],
@@ -233,7 +221,6 @@ impl Hull {
         slopes: &[S],
         maxima: &mut [S],
         picks: &mut [u32],
-        element: impl Fn(u32) -> u32,
     ) {
         let edges = &self.edges[..self.numbers.len()];
         let vertex = |i: usize| {
@@ -250,7 +237,7 @@ impl Hull {
                 for (maximum, slope) in maxima[start..end].iter_mut().zip(&slopes[start..end]) {
                     *maximum = S::of(slope.f64() * x - f);
                 }
-                picks[start..end].fill(element(number));
+                picks[start..end].fill(number);
                 start = end;
             }
             return;
@@ -263,13 +250,13 @@ impl Hull {
             }
             let (number, x, f) = vertex(at);
             *maximum = S::of(slope * x - f);
-            *pick = element(number);
+            *pick = number;
         }
     }
 }
 
 /// How much larger number `b` is than number `a`.
-#[inline(always)]
+#[inline]
 fn rise<S: Scalar>(numbers: &[S], a: usize, b: usize) -> f64 {
     numbers[b].f64() - numbers[a].f64()
 }
@@ -320,7 +307,7 @@ mod tests {
         for times in [1, 20] {
             let slopes: Vec<f64> = slopes.iter().flat_map(|&slope| vec![slope; times]).collect();
             let (mut maxima, mut picks) = (vec![0.0; slopes.len()], vec![0; slopes.len()]);
-            found.merge(&points, &values, &slopes, &mut maxima, &mut picks, |point| point);
+            found.merge(&points, &values, &slopes, &mut maxima, &mut picks);
             let first: Vec<(f64, u32)> = maxima.into_iter().zip(picks).step_by(times).collect();
             assert_eq!(first, [(8.0, 0), (0.0, 0), (0.0, 1), (0.0, 1), (0.5, 2), (2.0, 2)]);
         }
