@@ -28,6 +28,17 @@ pub fn conjugate<E: SplineEngine>(
     slopes: &Grid,
     context: &Context,
 ) -> Result<Conjugate> {
+    let found = on_device(engine, f, slopes, context)?;
+    read(engine, found, slopes)
+}
+
+/// The conjugate, where it was computed.
+fn on_device<E: SplineEngine>(
+    engine: &E,
+    f: &GridFunction,
+    slopes: &Grid,
+    context: &Context,
+) -> Result<E::Conjugate> {
     let grid = f.grid();
     if slopes.dimension() != grid.dimension() {
         return Err(Error::Shape(format!(
@@ -45,14 +56,21 @@ pub fn conjugate<E: SplineEngine>(
     }
     plan(engine, grid, slopes, context)?;
     let values = rounded::<E::Scalar>(f.values())?;
-    let [points, at] = [grid, slopes]
-        .map(|grid| grid.axes().iter().map(|axis| ascending::<E::Scalar>(axis)).collect::<Result<Vec<_>>>());
-    let (points, at) = (points?, at?);
+    let (points, at) = (axes::<E::Scalar>(grid)?, axes::<E::Scalar>(slopes)?);
     context.check()?;
     let values = engine.upload(&values, &grid.shape())?;
-    let found = engine.conjugate(&values, &slices(&points), &slices(&at))?;
+    engine.conjugate(&values, &slices(&points), &slices(&at))
+}
+
+fn read<E: SplineEngine>(engine: &E, found: E::Conjugate, slopes: &Grid) -> Result<Conjugate> {
+    let found = engine.conjugate_finish(found)?;
     let values = found.values.iter().map(|v| v.f64()).collect();
     Ok(Conjugate { function: GridFunction::new(slopes.clone(), values)?, maximisers: found.maximisers })
+}
+
+/// Coordinates in the engine's type.
+fn axes<S: Scalar>(grid: &Grid) -> Result<Vec<Vec<S>>> {
+    grid.axes().iter().map(|axis| ascending(axis)).collect()
 }
 
 fn slices<S>(axes: &[Vec<S>]) -> Vec<&[S]> {
@@ -127,8 +145,12 @@ pub fn biconjugate<E: SplineEngine>(
     slopes: &Grid,
     context: &Context,
 ) -> Result<Conjugate> {
-    let conjugate = conjugate(engine, f, slopes, context)?.function;
-    self::conjugate(engine, &conjugate, f.grid(), context)
+    // A function whose domain is not empty has a finite conjugate, which can stay where it is.
+    let conjugate = on_device(engine, f, slopes, context)?;
+    plan(engine, slopes, f.grid(), context)?;
+    let (points, at) = (axes::<E::Scalar>(f.grid())?, axes::<E::Scalar>(slopes)?);
+    let values = engine.conjugate_values(&conjugate);
+    read(engine, engine.conjugate(&values, &slices(&at), &slices(&points))?, f.grid())
 }
 
 /// The concave conjugate `f_*(s) = min_x (s . x - f(x))`; minus infinity is outside the domain.

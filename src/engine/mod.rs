@@ -253,6 +253,8 @@ pub trait SplineEngine: Engine {
     type Secant: Send;
     /// Affine pieces that are being fitted.
     type Descent: Send;
+    /// A discrete conjugate with its maximisers.
+    type Conjugate: Send;
 
     /// What the device can do at most, measured.
     fn floor(&self) -> Result<Floor>;
@@ -331,7 +333,14 @@ pub trait SplineEngine: Engine {
         values: &TensorOf<Self>,
         axes: &[&[Self::Scalar]],
         slopes: &[&[Self::Scalar]],
-    ) -> Result<ConjugateValues<Self::Scalar>>;
+    ) -> Result<Self::Conjugate>;
+
+    /// The values of a conjugate, with the axes of the slopes, `-S::MAX` where the domain is empty: a function for another
+    /// conjugate.
+    fn conjugate_values(&self, conjugate: &Self::Conjugate) -> TensorOf<Self>;
+
+    /// Reads a conjugate back.
+    fn conjugate_finish(&self, conjugate: Self::Conjugate) -> Result<ConjugateValues<Self::Scalar>>;
 
     /// The largest of `planes [M, 3]`, `p_i s + q_i t + r_i`, at the pixels of an image whose columns have the
     /// coordinates `across [W]` (`s`) and whose rows `up [H]` (`t`), either ascending or descending. Of equal scores the

@@ -88,7 +88,7 @@ impl Conjugate {
         let axes: Vec<&[E::Scalar]> = axes.iter().map(Vec::as_slice).collect();
         let slopes: Vec<&[E::Scalar]> = slopes.iter().map(Vec::as_slice).collect();
         let values = engine.upload(&values.iter().map(of).collect::<Vec<_>>(), self.points)?;
-        engine.conjugate(&values, &axes, &slopes)
+        engine.conjugate_finish(engine.conjugate(&values, &axes, &slopes)?)
     }
 
     /// By the definition: every slope with every point.

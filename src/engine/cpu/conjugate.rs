@@ -1,6 +1,7 @@
 //! The discrete Legendre-Fenchel conjugate on grids: lower hulls and merges (Lucet 1997), one axis after the other.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -15,24 +16,33 @@ const LINES: usize = 32;
 /// Elements between the ends of lines: without them a power of two would bring all lines to the same sets of the cache.
 const GAP: usize = 8;
 
-pub(super) fn conjugate<S: Scalar>(
-    values: &CpuTensor<S>,
-    axes: &[&[S]],
-    slopes: &[&[S]],
-) -> ConjugateValues<S> {
-    let mut found: Option<(Vec<S>, Vec<u32>)> = None;
-    for (&points, &slopes) in axes.iter().zip(slopes) {
-        let pass = Pass { points, slopes };
-        let next = match &found {
-            None => pass.run(values.values(), None),
-            Some((values, picked)) => pass.run(values, Some(picked)),
+/// A conjugate, and the elements that attain it.
+pub struct CpuConjugate<S> {
+    values: CpuTensor<S>,
+    maximisers: pool::Buffer<u32>,
+}
+
+impl<S: Scalar> CpuConjugate<S> {
+    pub(super) fn new(values: &CpuTensor<S>, axes: &[&[S]], slopes: &[&[S]]) -> Self {
+        let shape: Vec<usize> = slopes.iter().map(|slopes| slopes.len()).collect();
+        let passes: Vec<_> =
+            axes.iter().zip(slopes).map(|(points, slopes)| Pass { points, slopes }).collect();
+        let (first, later) = match passes.split_first() {
+            Some((first, later)) => (first.run(values.values(), None), later),
+            None => unreachable!("a grid has axes"),
         };
-        if let Some((values, picked)) = found.replace(next) {
-            drop((pool::Buffer::new(values), pool::Buffer::new(picked)));
-        }
+        let (values, maximisers) =
+            later.iter().fold(first, |(values, picked), pass| pass.run(&values, Some(&picked)));
+        Self { values: CpuTensor::new(shape, Arc::new(values)), maximisers }
     }
-    let (values, maximisers) = found.unwrap_or_default();
-    ConjugateValues { values, maximisers }
+
+    pub(super) fn values(&self) -> CpuTensor<S> {
+        self.values.clone()
+    }
+
+    pub(super) fn finish(self) -> ConjugateValues<S> {
+        ConjugateValues { values: self.values.values().to_vec(), maximisers: self.maximisers.to_vec() }
+    }
 }
 
 /// The pass over one axis.
@@ -44,14 +54,14 @@ struct Pass<'a, S> {
 impl<S: Scalar> Pass<'_, S> {
     /// From `[n, columns]` to `[columns, m]`: after a pass over each axis they lie in their order again. `picked` are
     /// the elements that the pass before picked; its maxima count as a function by their negatives.
-    fn run(&self, values: &[S], picked: Option<&[u32]>) -> (Vec<S>, Vec<u32>) {
+    fn run(&self, values: &[S], picked: Option<&[u32]>) -> (pool::Buffer<S>, pool::Buffer<u32>) {
         let (n, m) = (self.points.len(), self.slopes.len());
         let columns = values.len() / n;
         let mut maxima = pool::take(columns * m);
         let mut picks = pool::take(columns * m);
         if columns == 1 && picked.is_none() {
             self.line(&mut Hull::default(), values, &mut maxima, &mut picks);
-            return (maxima, picks);
+            return (pool::Buffer::new(maxima), pool::Buffer::new(picks));
         }
         let sign = if picked.is_some() { -S::one() } else { S::one() };
         let tiles = maxima.par_chunks_mut(m * LINES).zip(picks.par_chunks_mut(m * LINES)).enumerate();
@@ -71,7 +81,7 @@ impl<S: Scalar> Pass<'_, S> {
                 }
             }
         });
-        (maxima, picks)
+        (pool::Buffer::new(maxima), pool::Buffer::new(picks))
     }
 
     /// The maxima of one line, and which points attain them.

@@ -43,6 +43,7 @@ use super::kernels::{
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
+pub use conjugate::CpuConjugate;
 pub use descent::CpuDescent;
 pub use envelope::CpuEnvelope;
 pub use filters::CpuFilters;
@@ -288,6 +289,7 @@ macro_rules! engine {
             type SoftEnvelope = CpuSoftEnvelope<$S>;
             type Secant = CpuSecant<$S>;
             type Descent = CpuDescent<$S>;
+            type Conjugate = CpuConjugate<$S>;
 
             fn floor(&self) -> Result<Floor> {
                 Ok(floor::floor())
@@ -356,8 +358,16 @@ macro_rules! engine {
                 values: &CpuTensor<$S>,
                 axes: &[&[$S]],
                 slopes: &[&[$S]],
-            ) -> Result<ConjugateValues<$S>> {
-                Ok(conjugate::conjugate(values, axes, slopes))
+            ) -> Result<CpuConjugate<$S>> {
+                Ok(CpuConjugate::new(values, axes, slopes))
+            }
+
+            fn conjugate_values(&self, conjugate: &CpuConjugate<$S>) -> CpuTensor<$S> {
+                conjugate.values()
+            }
+
+            fn conjugate_finish(&self, conjugate: CpuConjugate<$S>) -> Result<ConjugateValues<$S>> {
+                Ok(conjugate.finish())
             }
 
             fn slice(

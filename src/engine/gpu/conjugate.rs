@@ -29,30 +29,40 @@ const fn kernel(entry: &'static str) -> Kernel {
     Kernel::new("conjugate", entry)
 }
 
-pub(super) fn conjugate(
-    gpu: &Gpu,
-    values: &GpuTensor,
-    axes: &[&[f32]],
-    slopes: &[&[f32]],
-) -> Result<ConjugateValues<f32>> {
-    let mut found: Option<[GpuTensor; 2]> = None;
-    for (points, slopes) in axes.iter().zip(slopes) {
-        let pass = Pass {
-            axis: &gpu.constants(points)?,
-            slopes: &gpu.constants(slopes)?,
-            lengths: [points.len(), slopes.len()],
-        };
-        found = Some(match &found {
-            None => pass.run(gpu, values, None)?,
-            Some([values, picked]) => pass.run(gpu, values, Some(picked))?,
-        });
+/// A conjugate, and the elements that attain it.
+pub struct GpuConjugate {
+    values: GpuTensor,
+    maximisers: GpuTensor,
+}
+
+impl GpuConjugate {
+    pub(super) fn new(gpu: &Gpu, values: &GpuTensor, axes: &[&[f32]], slopes: &[&[f32]]) -> Result<Self> {
+        let mut found: Option<[GpuTensor; 2]> = None;
+        for (points, slopes) in axes.iter().zip(slopes) {
+            let pass = Pass {
+                axis: &gpu.constants(points)?,
+                slopes: &gpu.constants(slopes)?,
+                lengths: [points.len(), slopes.len()],
+            };
+            found = Some(match &found {
+                None => pass.run(gpu, values, None)?,
+                Some([values, picked]) => pass.run(gpu, values, Some(picked))?,
+            });
+        }
+        let Some([values, maximisers]) = found else { unreachable!("a grid has axes") };
+        let shape: Vec<usize> = slopes.iter().map(|slopes| slopes.len()).collect();
+        Ok(Self { values: values.reshaped(shape)?, maximisers })
     }
-    let Some([values, picks]) = found else {
-        return Ok(ConjugateValues { values: vec![], maximisers: vec![] });
-    };
-    let (values, picks) =
-        (gpu.0.request(values.buffer(), values.len())?, gpu.0.request(picks.buffer(), picks.len())?);
-    Ok(ConjugateValues { values: gpu.0.receive(values)?, maximisers: gpu.0.receive(picks)? })
+
+    pub(super) fn values(&self) -> GpuTensor {
+        self.values.clone()
+    }
+
+    pub(super) fn finish(self, gpu: &Gpu) -> Result<ConjugateValues<f32>> {
+        let values = gpu.0.request(self.values.buffer(), self.values.len())?;
+        let maximisers = gpu.0.request(self.maximisers.buffer(), self.maximisers.len())?;
+        Ok(ConjugateValues { values: gpu.0.receive(values)?, maximisers: gpu.0.receive(maximisers)? })
+    }
 }
 
 /// The pass over one axis.

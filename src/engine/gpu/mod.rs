@@ -48,6 +48,7 @@ use super::{Engine, Floor, SplineEngine, Tensor};
 use device::Device;
 use pipelines::Kernel;
 
+pub use conjugate::GpuConjugate;
 pub use convolution::GpuFilters;
 pub use descent::GpuDescent;
 pub use device::{GpuRequest, Trial};
@@ -321,6 +322,7 @@ impl SplineEngine for Gpu {
     type SoftEnvelope = GpuSoftEnvelope;
     type Secant = GpuSecant;
     type Descent = GpuDescent;
+    type Conjugate = GpuConjugate;
 
     fn floor(&self) -> Result<Floor> {
         floor::floor(self)
@@ -382,13 +384,16 @@ impl SplineEngine for Gpu {
         max_affine::max_affine(self, slopes, conjugates, points, spec)
     }
 
-    fn conjugate(
-        &self,
-        values: &GpuTensor,
-        axes: &[&[f32]],
-        slopes: &[&[f32]],
-    ) -> Result<ConjugateValues<f32>> {
-        conjugate::conjugate(self, values, axes, slopes)
+    fn conjugate(&self, values: &GpuTensor, axes: &[&[f32]], slopes: &[&[f32]]) -> Result<GpuConjugate> {
+        GpuConjugate::new(self, values, axes, slopes)
+    }
+
+    fn conjugate_values(&self, conjugate: &GpuConjugate) -> GpuTensor {
+        conjugate.values()
+    }
+
+    fn conjugate_finish(&self, conjugate: GpuConjugate) -> Result<ConjugateValues<f32>> {
+        conjugate.finish(self)
     }
 
     fn slice(
