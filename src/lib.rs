@@ -48,6 +48,7 @@
 //! | [`cli`] | arguments, progress, tables, exit codes |
 //! | [`report`] | sweeps, tables, plots |
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
+//! | [`maso`] | max-affine spline operators: activations as splines |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
 //! | [`activation`] | elementwise functions, and what is known of each |
@@ -60,6 +61,7 @@ pub mod cli;
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod maso;
 pub mod network;
 pub mod report;
 pub mod scalar;

@@ -18,6 +18,7 @@ mod matmul;
 mod max_affine;
 mod multiply;
 mod pairs;
+mod piecewise;
 mod pool;
 mod pooling;
 mod product;
@@ -34,6 +35,7 @@ mod wide;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::activation::PiecewiseAffine;
 use crate::{Error, Result, Scalar};
 
 use super::kernels::{
@@ -230,6 +232,15 @@ macro_rules! engine {
                 x: &CpuTensor<$S>,
             ) -> Result<CpuTensor<$S>> {
                 Ok(activation::activate(activation, order, x))
+            }
+
+            fn piecewise(
+                &self,
+                function: &PiecewiseAffine,
+                order: u8,
+                x: &CpuTensor<$S>,
+            ) -> Result<CpuTensor<$S>> {
+                Ok(piecewise::piecewise(function, order, x))
             }
 
             fn arithmetic(
