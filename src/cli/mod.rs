@@ -11,6 +11,7 @@ mod devices;
 mod eval;
 mod fit;
 mod inspect;
+mod layers;
 mod pieces;
 mod progress;
 mod recipe;
@@ -57,6 +58,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Verb::Eval(arguments) => eval::eval(&session, &arguments),
         Verb::Pieces(arguments) => pieces::pieces(&session, &arguments),
         Verb::Sweep(arguments) => sweep::sweep(&session, &arguments),
+        Verb::Layers(arguments) => layers::layers(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),
