@@ -4,9 +4,18 @@
 
 mod common;
 
-use common::{ACTIVATIONS, OF_POSITIVE};
+use std::path::{Path, PathBuf};
+
+use common::{ACTIVATIONS, OF_POSITIVE, gpu, jets, mlp, random_rows};
 use fenchel::activation::{Activation, ConvexSplit, PiecewiseAffine};
-use fenchel::maso::SplinedActivation;
+use fenchel::data::{Dataset, Normalization, ReadOptions};
+use fenchel::engine::{Arithmetic, Context, Cpu, Engine};
+use fenchel::maso::{Layers, SplinedActivation};
+use fenchel::network::onnx::{self, LoadOptions};
+use fenchel::network::operators::Branches;
+use fenchel::network::{Kind, Network, Slot};
+use fenchel::report::{LayerRow, LayerSweep, dominant};
+use fenchel::tolerance::CLOSE;
 
 /// How far apart errors that should be equal may be.
 const EQUAL: f64 = 1e-9;
@@ -213,4 +222,174 @@ fn impossible_splines_are_refused() {
     assert!(refused(Activation::Log, [0.0, 2.0], 4).contains("no finite value at 0"));
     assert!(refused(Activation::Exp, [0.0, 1e4], 4).contains("no finite value"));
     assert!(refused(Activation::Sin, [0.0, 1e9], 4).contains("inflections"));
+}
+
+fn measured<E: Engine>(engine: &E, network: &Network, data: &Dataset) -> Layers {
+    Layers::measure(network, engine, data, &Context::default()).unwrap()
+}
+
+fn asset(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name)
+}
+
+fn digits() -> Dataset {
+    let normalization = Normalization { scale: Some(1.0 / 16.0), ..Normalization::default() };
+    Dataset::open(&asset("digits.npz"), &ReadOptions { key: None, normalization }).unwrap()
+}
+
+#[test]
+fn splined_networks_are_affine_in_each_piece() {
+    let smooth = mlp(3, [4, 9, 3], Activation::Gelu);
+    let x = random_rows(5, 200, 4);
+    let data = Dataset::from_array(x.view()).unwrap();
+    let layers = measured(&Cpu::<f64>::new(), &smooth, &data);
+    assert_eq!(layers.layers.len(), 2);
+    assert_eq!(layers.smooth(), Vec::<String>::new());
+    let splined = layers.splined(&layers.splines(6).unwrap()).unwrap();
+    assert_eq!((smooth.kind(), splined.kind()), (Kind::Smooth, Kind::PiecewiseAffine));
+    splined.require("a test", Slot::AffinePieces).unwrap();
+    let step = random_rows(6, 200, 4).mapv(|v| 1e-5 * v);
+    // How many points are no farther from their tangent than rounding.
+    let exact = |network: &Network| {
+        let (value, jacobian) = jets(network, &x);
+        let (moved, _) = jets(network, &(&x + &step));
+        let is_exact = |n: usize| {
+            let along = jacobian.index_axis(ndarray::Axis(0), n).dot(&step.row(n));
+            (0..3).all(|k| (moved[[n, k]] - value[[n, k]] - along[k]).abs() < 1e-14)
+        };
+        (0..200).filter(|&n| is_exact(n)).count()
+    };
+    assert!(exact(&splined) > 190 && exact(&smooth) < 10, "{} and {}", exact(&splined), exact(&smooth));
+}
+
+#[test]
+fn ranges_are_those_of_the_inputs_whatever_the_memory() {
+    let network = mlp(7, [4, 9, 3], Activation::Tanh);
+    let x = random_rows(8, 77, 4);
+    let data = Dataset::from_array(x.view()).unwrap();
+    let engine = Cpu::<f64>::new();
+    let layers = measured(&engine, &network, &data);
+    for layer in &layers.layers {
+        let input = layers.network.nodes()[layers.network.nodes()[layer.node].inputs()[0]].name();
+        let program = network.cut(None, Some(input)).unwrap().compile(&engine).unwrap();
+        let values = program.values(x.view(), &Context::default()).unwrap();
+        let ends = [f64::min, f64::max].map(|f| values.iter().copied().reduce(f).unwrap());
+        assert_eq!(layer.range, ends, "{}", layer.name);
+    }
+    let program = network.compile(&engine).unwrap();
+    let little = Context::default().with_memory(program.scratch_bytes() + 5 * program.bytes_per_sample(None));
+    let again = Layers::measure(&network, &engine, &data, &little).unwrap();
+    assert_eq!(again.layers, layers.layers);
+}
+
+#[test]
+fn gated_inputs_are_one_activation_and_products_stay_smooth() {
+    let mut builder = Network::builder();
+    let x = builder.input("x", &[3]).unwrap();
+    let gate = builder.add("gate", Activation::Sigmoid, &[x]).unwrap();
+    let product = Branches { operation: Arithmetic::Mul };
+    let silu = builder.add("silu", product.clone(), &[x, gate]).unwrap();
+    let silu_alone = builder.add("other", Activation::Tanh, &[silu]).unwrap();
+    let mixed = builder.add("mixed", product, &[silu, silu_alone]).unwrap();
+    let network = builder.finish(&[mixed]).unwrap();
+    let data = Dataset::from_array(random_rows(9, 20, 3).view()).unwrap();
+    let layers = measured(&Cpu::<f64>::new(), &network, &data);
+    let found: Vec<_> = layers.layers.iter().map(|layer| (&layer.name[..], layer.activation)).collect();
+    assert_eq!(found, [("silu", Activation::Silu), ("other", Activation::Tanh)]);
+    assert_eq!(layers.smooth(), ["mixed"]);
+    assert_eq!(layers.splined(&layers.splines(4).unwrap()).unwrap().kind(), Kind::Smooth);
+    let relu = mlp(3, [4, 9, 3], Activation::Relu);
+    let data = Dataset::from_array(random_rows(9, 20, 4).view()).unwrap();
+    let refused = Layers::measure(&relu, &Cpu::<f64>::new(), &data, &Context::default()).unwrap_err();
+    assert!(refused.to_string().contains("piecewise affine as it stands"), "{refused}");
+}
+
+#[test]
+fn layers_are_refused_by_name() {
+    let mut builder = Network::builder();
+    builder.input("x", &[2]).unwrap();
+    let end = builder.layer(Activation::Power { exponent: -1.0 }).unwrap();
+    let network = builder.finish(&[end]).unwrap();
+    let data = Dataset::from_array(ndarray::arr2(&[[-1.0, 2.0], [0.5, 1.0]]).view()).unwrap();
+    let layers = measured(&Cpu::<f64>::new(), &network, &data);
+    let refused = layers.splines(4).unwrap_err().to_string();
+    assert!(refused.contains("Pow ('Pow1')") && refused.contains("between -1 and 2"), "{refused}");
+    assert!(layers.replaced(&[(1, &spline(Activation::Tanh, [0.0, 1.0], 2).sum)]).is_err());
+}
+
+/// The rows of all layers together, and every row.
+fn rows<E: Engine>(
+    engine: &E,
+    network: &Network,
+    (data, points): (&Dataset, &Dataset),
+    pieces: &[usize],
+) -> (Vec<LayerRow>, Vec<LayerRow>) {
+    let context = Context::default();
+    let layers = measured(engine, network, data);
+    let outputs: Vec<usize> = (0..10).collect();
+    let sweep = LayerSweep { engine, layers: &layers, outputs: &outputs, points, labels: None };
+    let truth = sweep.truth(&context).unwrap();
+    let rows = pieces.iter().flat_map(|&pieces| {
+        let splines = layers.splines(pieces).unwrap();
+        sweep.rows(pieces, &splines, &truth, &context).unwrap()
+    });
+    let rows: Vec<LayerRow> = rows.collect();
+    (rows.iter().filter(|row| row.is_of_all()).cloned().collect(), rows)
+}
+
+fn digits_agree<E: Engine>(engine: &E) {
+    let model = onnx::load(&asset("digits_gelu.onnx"), &LoadOptions::default()).unwrap();
+    let (train, test) = (digits().select_range(0..600).unwrap(), digits().select_range(1400..1797).unwrap());
+    let (all, every) = rows(engine, &model.network, (&train, &test), &[8, 16, 32, 64]);
+    for pair in all.windows(2) {
+        let ratio = pair[0].relative_rmse / pair[1].relative_rmse;
+        assert!((3.5..5.5).contains(&ratio), "{all:?}");
+    }
+    assert_eq!(all[3].agreement, Some(1.0));
+    assert!(all[3].relative_rmse < 1e-4, "{all:?}");
+    assert_eq!(every.len(), 12);
+    let (reference, _) = rows(&Cpu::<f64>::new(), &model.network, (&train, &test), &[8, 16, 32, 64]);
+    for (row, reference) in all.iter().zip(&reference) {
+        let difference = (row.relative_rmse - reference.relative_rmse).abs();
+        assert!(difference < CLOSE, "{row:?} but {reference:?}");
+    }
+    let dominant: Vec<&str> = dominant(&every).iter().map(|row| &row.layer[..]).collect();
+    assert_eq!(dominant, ["gelu1"; 4]);
+}
+
+#[test]
+fn errors_of_digits_fall_by_four_on_the_cpu() {
+    digits_agree(&Cpu::<f32>::new());
+}
+
+#[test]
+fn errors_of_digits_fall_by_four_on_the_gpu() {
+    if let Some(gpu) = gpu() {
+        digits_agree(&gpu);
+    }
+}
+
+#[test]
+fn a_deep_sigmoid_network_is_splined() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let model = data.join("models/ffnnSIGMOID__Point_6x200.onnx");
+    if !model.exists() {
+        eprintln!("skipped: there is no {}", model.display());
+        return;
+    }
+    let network = onnx::load(&model, &LoadOptions::default()).unwrap().network;
+    let normalization = Normalization { scale: Some(1.0 / 255.0), ..Normalization::default() };
+    let options = ReadOptions { key: None, normalization };
+    let open = |name: &str, count| {
+        let all = Dataset::open(&data.join("mnist").join(name), &options).unwrap();
+        all.select_range(0..count).unwrap()
+    };
+    let train = open("train-18k-images-idx3-ubyte.gz", 2000);
+    let test = open("t10k-images-idx3-ubyte.gz", 500);
+    let (all, _) = rows(&Cpu::<f32>::new(), &network, (&train, &test), &[8, 16, 32, 64]);
+    for pair in all.windows(2) {
+        let ratio = pair[0].relative_rmse / pair[1].relative_rmse;
+        assert!((3.3..5.5).contains(&ratio), "{all:?}");
+    }
+    assert!(all[3].agreement == Some(1.0) && all[3].relative_rmse < 5e-4, "{all:?}");
 }

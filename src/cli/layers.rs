@@ -156,7 +156,13 @@ fn pictures(layers: &[Layer], splines: &[SplinedActivation], pieces: usize) -> R
         while !names.insert(name.to_lowercase()) {
             name.push('_');
         }
-        let title = format!("{} ({}), {pieces} pieces of each part", layer.name, layer.activation.name());
+        let [low, high] = layer.range.map(|end| format!("{end:.3}"));
+        let s = if pieces == 1 { "" } else { "s" };
+        let title = format!(
+            "{} ({}) on {low} .. {high}, {pieces} piece{s} of each part",
+            layer.name,
+            layer.activation.name()
+        );
         Ok((format!("activation-{name}.svg"), report::activation_svg(spline, &title)?))
     };
     layers.iter().zip(splines).take(MOST_PICTURES).map(picture).collect()

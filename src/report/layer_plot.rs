@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use plotters::prelude::*;
 
+use crate::activation::PiecewiseAffine;
 use crate::maso::SplinedActivation;
 use crate::{Error, Result};
 
@@ -128,19 +129,32 @@ struct Line<'a> {
     marks: Points,
 }
 
+/// The part of the range that is drawn: around the knots, beyond which the outer pieces only go on.
+fn shown(spline: &SplinedActivation) -> [f64; 2] {
+    let [low, high] = spline.range;
+    match spline.sum.knots() {
+        [first, .., last] => {
+            let beside = 0.4 * (last - first);
+            [low.max(first - beside), high.min(last + beside)]
+        }
+        _ => [low, high],
+    }
+}
+
 fn draw_activation(root: &Area<'_>, spline: &SplinedActivation, title: &str) -> Fallible {
     root.fill(&WHITE)?;
     let root = root.titled(title, ("sans-serif", 22))?;
     let (charts, side) = root.split_horizontally(720);
     let areas = charts.split_evenly((3, 1));
     let sides = side.split_evenly((3, 1));
-    let [low, high] = spline.range;
-    let at = |i: u32| low + (high - low) * f64::from(i) / 1500.0;
-    let sampled = |f: &dyn Fn(f64) -> f64| -> Points { (0..=1500).map(|i| (at(i), f(at(i)))).collect() };
-    let knots = |part: &crate::activation::PiecewiseAffine| -> Points {
-        let ends = part.knots().iter().copied().chain([low, high]);
-        ends.map(|u| (u, part.value(u))).collect()
-    };
+    let [low, high] = shown(spline);
+    let mut samples: Vec<f64> = (0..=1500).map(|i| low + (high - low) * f64::from(i) / 1500.0).collect();
+    // The error turns at knots.
+    samples.extend(spline.sum.knots().iter().filter(|&&knot| low < knot && knot < high));
+    samples.sort_by(f64::total_cmp);
+    let sampled = |f: &dyn Fn(f64) -> f64| -> Points { samples.iter().map(|&u| (u, f(u))).collect() };
+    let knots =
+        |part: &PiecewiseAffine| -> Points { part.knots().iter().map(|&u| (u, part.value(u))).collect() };
     let line = |name, colour, width, points, marks| Line { name, colour, width, points, marks };
     let function = |u: f64| spline.activation.derivative(0, u);
     let name = spline.activation.name();
@@ -149,8 +163,8 @@ fn draw_activation(root: &Area<'_>, spline: &SplinedActivation, title: &str) -> 
         low..high,
         "value",
         &[
-            line(name, COLOURS[6], 5, sampled(&function), vec![]),
-            line("spline, knots", BLACK, 1, sampled(&|u| spline.sum.value(u)), knots(&spline.sum)),
+            line(name, COLOURS[5], 5, sampled(&function), vec![]),
+            line("its pieces", COLOURS[0], 1, sampled(&|u| spline.sum.value(u)), knots(&spline.sum)),
         ],
     )?;
     let part = |convex: bool| -> Points {
@@ -161,7 +175,7 @@ fn draw_activation(root: &Area<'_>, spline: &SplinedActivation, title: &str) -> 
         };
         sampled(&of)
     };
-    let pieces = |part: &crate::activation::PiecewiseAffine| sampled(&|u| part.value(u));
+    let pieces = |part: &PiecewiseAffine| sampled(&|u| part.value(u));
     panel(
         (&areas[1], &sides[1]),
         low..high,
@@ -182,7 +196,7 @@ fn draw_activation(root: &Area<'_>, spline: &SplinedActivation, title: &str) -> 
         "error of the spline",
         &[
             line("error", COLOURS[2], 2, sampled(&error), vec![]),
-            line("largest", COLOURS[6], 1, level(bound), vec![]),
+            line("largest on the range", COLOURS[6], 1, level(bound), vec![]),
             line("", COLOURS[6], 1, level(-bound), vec![]),
         ],
     )
