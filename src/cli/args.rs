@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine::DeviceChoice;
 
+use super::layers::LayerSplines;
 use super::recipe::{Axes, Making};
 
 /// Turns trained neural networks into affine pieces and computes with them.
@@ -346,52 +347,6 @@ pub(super) struct Sweep {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: fenchel layers model.onnx --data x.npy --take 0..8000 --points 8000..10000 \
-                        --pieces 8,16,32,64 --save -o layers\n\n\
-    Every smooth activation is split at its inflections into a convex and a concave part, and each part becomes a \
-    spline of that many pieces, placed for the least maximum error on the range that the data visits. Writes rows.csv, \
-    rows.json, error.svg, a picture of each of the first 16 activations at the fewest pieces, and with --save the \
-    splined networks, splined-8.onnx and so on."
-)]
-pub(super) struct LayerSplines {
-    #[command(flatten)]
-    pub model: Model,
-    #[command(flatten)]
-    pub data: Data,
-    #[command(flatten)]
-    pub outputs: Outputs,
-
-    /// Rows of the data that the ranges of activations are taken from [default: all]
-    #[arg(long, value_name = "RANGE", value_parser = range)]
-    pub take: Option<Range<usize>>,
-
-    /// Numbers of pieces of each part
-    #[arg(long, value_name = "LIST", default_value = "8,16,32,64", value_delimiter = ',', value_parser = few, allow_negative_numbers = true)]
-    pub pieces: Vec<usize>,
-
-    /// Rows to judge on, of --points-data where given, else of the data [default: all]
-    #[arg(long, value_name = "RANGE", value_parser = range)]
-    pub points: Option<Range<usize>>,
-
-    /// Other data to judge on
-    #[arg(long, value_name = "FILE")]
-    pub points_data: Option<PathBuf>,
-
-    /// Classes of the points, for accuracy
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
-
-    /// Write the splined networks too, the model's own file with other nodes in the place of its activations
-    #[arg(long, conflicts_with_all = ["node", "from", "fix"])]
-    pub save: bool,
-
-    /// The folder for the results
-    #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct Inspect {
     #[command(flatten)]
     pub model: Model,
@@ -472,11 +427,6 @@ fn pieces(text: &str) -> Result<Pieces, String> {
         Ok(number) if number > 0 => Ok(Pieces::Some(number)),
         _ => Err("expected a number above 0, or all".to_owned()),
     }
-}
-
-fn few(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=4096).contains(number));
-    number.ok_or_else(|| "expected a number from 1 to 4096".to_owned())
 }
 
 fn shape(text: &str) -> Result<[usize; 4], String> {

@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::Args;
 use serde::Serialize;
 
 use crate::data::{Dataset, write_whole};
@@ -19,10 +21,61 @@ use crate::{Error, Result};
 use super::args;
 use super::session::{Job, Loaded, Session, file_name, labels, take};
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: fenchel layers model.onnx --data x.npy --take 0..8000 --points 8000..10000 \
+                        --pieces 8,16,32,64 --save -o layers\n\n\
+    Every smooth activation is split at its inflections into a convex and a concave part, and each part becomes a \
+    spline of that many pieces, placed for the least maximum error on the range that the data visits. Writes rows.csv, \
+    rows.json, error.svg, a picture of each of the first 16 activations at the fewest pieces, and with --save the \
+    splined networks, splined-8.onnx and so on."
+)]
+pub(super) struct LayerSplines {
+    #[command(flatten)]
+    pub model: args::Model,
+    #[command(flatten)]
+    pub data: args::Data,
+    #[command(flatten)]
+    pub outputs: args::Outputs,
+
+    /// Rows of the data that the ranges of activations are taken from [default: all]
+    #[arg(long, value_name = "RANGE", value_parser = args::range)]
+    pub take: Option<Range<usize>>,
+
+    /// Numbers of pieces of each part
+    #[arg(long, value_name = "LIST", default_value = "8,16,32,64", value_delimiter = ',', value_parser = few, allow_negative_numbers = true)]
+    pub pieces: Vec<usize>,
+
+    /// Rows to judge on, of --points-data where given, else of the data [default: all]
+    #[arg(long, value_name = "RANGE", value_parser = args::range)]
+    pub points: Option<Range<usize>>,
+
+    /// Other data to judge on
+    #[arg(long, value_name = "FILE")]
+    pub points_data: Option<PathBuf>,
+
+    /// Classes of the points, for accuracy
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+
+    /// Write the splined networks too, the model's own file with other nodes in the place of its activations
+    #[arg(long, conflicts_with_all = ["node", "from", "fix"])]
+    pub save: bool,
+
+    /// The folder for the results
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+fn few(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=4096).contains(number));
+    number.ok_or_else(|| "expected a number from 1 to 4096".to_owned())
+}
+
 /// Pictures of activations at most.
 const MOST_PICTURES: usize = 16;
 
-pub(super) fn layers(session: &Session, arguments: &args::LayerSplines) -> Result<()> {
+pub(super) fn layers(session: &Session, arguments: &LayerSplines) -> Result<()> {
     let loaded = arguments.model.load()?;
     let data = arguments.data.open()?;
     if arguments.output.exists() && !arguments.output.is_dir() {
@@ -34,7 +87,7 @@ pub(super) fn layers(session: &Session, arguments: &args::LayerSplines) -> Resul
 
 struct Measure<'a> {
     session: &'a Session,
-    arguments: &'a args::LayerSplines,
+    arguments: &'a LayerSplines,
     loaded: Loaded,
     data: Dataset,
 }
@@ -178,7 +231,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(arguments: &'a args::LayerSplines, loaded: &'a Loaded, layers: &'a Layers) -> Result<Self> {
+    fn new(arguments: &'a LayerSplines, loaded: &'a Loaded, layers: &'a Layers) -> Result<Self> {
         let path = &arguments.model.model;
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
         let options = LoadOptions { logits: arguments.model.part.logits };

@@ -15,6 +15,8 @@ use super::{ALL_LAYERS, LayerRow};
 /// Lines beside the picture at most; the layers with the largest errors.
 const MOST_LINES: usize = 16;
 
+type Points = Vec<(f64, f64)>;
+
 /// Relative error of the outputs against the number of pieces, both axes logarithmic: a line for each layer that is
 /// splined alone, and one for all together.
 ///
@@ -46,12 +48,11 @@ fn draw_errors(root: &Area<'_>, rows: &[LayerRow], title: &str) -> Fallible {
             names.push((&row.layer, row.is_of_all()));
         }
     }
-    let of = |&(name, all): &(&str, bool)| -> Vec<(f64, f64)> {
+    let of = |&(name, all): &(&str, bool)| -> Points {
         let rows = rows.iter().filter(|row| row.layer == name && row.is_of_all() == all);
         rows.filter(|row| row.relative_rmse > 0.0).map(|row| (row.pieces as f64, row.relative_rmse)).collect()
     };
-    let mut lines: Vec<(&str, bool, Vec<(f64, f64)>)> =
-        names.iter().map(|key| (key.0, key.1, of(key))).collect();
+    let mut lines: Vec<(&str, bool, Points)> = names.iter().map(|key| (key.0, key.1, of(key))).collect();
     lines.sort_by_key(|&(_, all, _)| !all);
     let hidden = lines.len().saturating_sub(MOST_LINES);
     lines.truncate(MOST_LINES);
@@ -117,8 +118,6 @@ pub fn activation_svg(spline: &SplinedActivation, title: &str) -> Result<String>
     }
     Ok(svg)
 }
-
-type Points = Vec<(f64, f64)>;
 
 /// A line of a diagram: its name, colour, width, points, and marks on it.
 struct Line<'a> {
