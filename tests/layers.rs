@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{ACTIVATIONS, OF_POSITIVE, gpu, jets, mlp, random_rows};
+use common::{ACTIVATIONS, OF_POSITIVE, gpu, jets, mlp, random, random_rows};
 use fenchel::activation::{Activation, ConvexSplit, PiecewiseAffine};
 use fenchel::data::{Dataset, Normalization, ReadOptions};
 use fenchel::engine::{Arithmetic, Context, Cpu, Engine};
@@ -25,11 +25,11 @@ fn spline(activation: Activation, range: [f64; 2], pieces: usize) -> SplinedActi
 }
 
 /// The largest distance from the activation on a fine grid.
-fn on_a_grid(spline: &SplinedActivation) -> f64 {
+fn on_a_grid(spline: &SplinedActivation, steps: u32) -> f64 {
     let [low, high] = spline.range;
-    let at = |i: u32| low + (high - low) * f64::from(i) / 20_000.0;
+    let at = |i: u32| low + (high - low) * f64::from(i) / f64::from(steps);
     let error = |u: f64| (spline.sum.value(u) - spline.activation.derivative(0, u)).abs();
-    (0..=20_000).map(|i| error(at(i))).fold(0.0, f64::max)
+    (0..=steps).map(|i| error(at(i))).fold(0.0, f64::max)
 }
 
 /// A part's errors at knots and at the farthest points between them, ascending.
@@ -131,13 +131,46 @@ fn splines_are_continuous_and_their_errors_are_what_they_say() {
                     assert!(which == 2 || turned > -1e-9 * scale, "{activation:?} {pieces}: turns at {knot}");
                 }
             }
-            let grid = on_a_grid(&spline);
+            let grid = on_a_grid(&spline, 20_000);
             let least = 0.95 * grid - 1e-9 * scale;
             assert!(
                 grid <= spline.error + 1e-10 * scale && spline.error >= least,
                 "{activation:?}, {pieces} pieces: {} but {grid} on a grid",
                 spline.error
             );
+        }
+    }
+}
+
+/// Narrow, wide, far and one-sided ranges: nothing panics, what is said of the error is true, and more pieces are no
+/// worse, once there are enough for the lines.
+#[test]
+fn any_range_has_a_spline() {
+    let numbers = random(17, 2000);
+    let all: Vec<Activation> = everywhere().map(|(activation, _)| activation).collect();
+    for (case, &activation) in all.iter().cycle().take(1000).enumerate() {
+        let positive = OF_POSITIVE.contains(&activation);
+        let [center, width] = [numbers[2 * case], numbers[2 * case + 1]];
+        let width = 10_f64.powf(3.0 * (width - 1.0));
+        let low = if positive { 10_f64.powf(2.0 * center - 3.0) } else { 6.0 * (center - 0.5) - width / 2.0 };
+        let range = [low, low + width];
+        if matches!(activation, Activation::Sin | Activation::Cos) && width > 20.0 {
+            continue;
+        }
+        let mut last = f64::INFINITY;
+        for pieces in [1, 2, 5, 9, 24] {
+            let spline = spline(activation, range, pieces);
+            let values = (0..=50).map(|i| activation.derivative(0, low + width * f64::from(i) / 50.0).abs());
+            let scale = values.fold(1e-3, f64::max) + range.iter().fold(0.0_f64, |m, u| m.max(u.abs()));
+            let grid = on_a_grid(&spline, 500);
+            let name = format!("{activation:?} on {range:?}, {pieces} pieces");
+            assert!(grid <= spline.error + 1e-11 * scale, "{name}: {} but {grid} on a grid", spline.error);
+            assert!(
+                pieces < 9 || spline.error <= 1.01 * last + 1e-11 * scale,
+                "{name}: {} after {last}",
+                spline.error
+            );
+            last = spline.error;
         }
     }
 }
@@ -190,7 +223,7 @@ fn what_is_piecewise_affine_stays_as_it_is() {
         (Activation::Abs, [-3.0, 4.0]),
         (Activation::HardSigmoid { alpha: 0.3, beta: 0.4 }, [-3.0, 4.0]),
     ] {
-        assert!(on_a_grid(&spline(activation, range, 4)) < 1e-14, "{activation:?}");
+        assert!(on_a_grid(&spline(activation, range, 4), 20_000) < 1e-14, "{activation:?}");
     }
     // Outside the bend HardSwish is two lines.
     let swish = spline(Activation::HardSwish, [-10.0, 10.0], 6);
@@ -222,6 +255,8 @@ fn impossible_splines_are_refused() {
     assert!(refused(Activation::Log, [0.0, 2.0], 4).contains("no finite value at 0"));
     assert!(refused(Activation::Exp, [0.0, 1e4], 4).contains("no finite value"));
     assert!(refused(Activation::Sin, [0.0, 1e9], 4).contains("inflections"));
+    assert!(refused(Activation::Sin, [0.1, 100.0], 15).contains("31 times between 0.1 and 100"));
+    assert!(spline(Activation::Sin, [0.1, 100.0], 200).error < 0.02);
 }
 
 fn measured<E: Engine>(engine: &E, network: &Network, data: &Dataset) -> Layers {

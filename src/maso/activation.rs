@@ -6,6 +6,10 @@ use crate::{Error, Result};
 use super::place::Part;
 use super::root::root;
 
+/// So many regions may have fewer pieces than it takes to keep what is affine between bends: more make the parts so
+/// large that what is left of their sum would be nothing like the activation.
+const MOST_REGIONS: usize = 8;
+
 /// An activation on a range, and the spline in its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SplinedActivation {
@@ -33,7 +37,7 @@ impl SplinedActivation {
     ///
     /// # Errors
     /// [`Error::Argument`] for no pieces, a range that is none or leaves the domain, holds a pole, or holds more
-    /// inflections than can be listed.
+    /// inflections than can be listed or than there are pieces for.
     pub fn new(activation: Activation, [low, high]: [f64; 2], pieces: usize) -> Result<Self> {
         if pieces == 0 {
             return Err(Error::Argument("a spline needs at least one piece".to_owned()));
@@ -71,6 +75,14 @@ impl SplinedActivation {
                  inputs"
             )));
         };
+        let needed = split.regions().len().div_ceil(2);
+        if pieces < needed && split.regions().len() > MOST_REGIONS {
+            return Err(Error::Argument(format!(
+                "it changes its curvature {} times between {low} and {high}, the range of its inputs: at least \
+                 {needed} pieces are needed",
+                split.regions().len() - 1
+            )));
+        }
         let part = |convex: bool| {
             let (knots, table) = Part::new(&activation, &split, convex).pieces(pieces);
             PiecewiseAffine::new(knots, table)
