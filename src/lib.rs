@@ -50,6 +50,7 @@
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
 //! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |
 //! | [`difference`] | networks as exact differences of convex functions, checked |
+//! | [`maso`] | max-affine spline operators: activations as splines |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
 //! | [`activation`] | elementwise functions, and what is known of each |
@@ -64,6 +65,7 @@ pub mod data;
 pub mod difference;
 pub mod engine;
 pub mod error;
+pub mod maso;
 pub mod network;
 pub mod report;
 pub mod scalar;

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{ACTIVATIONS, OF_POSITIVE, dense, gpu, jets, random, random_rows};
+use fenchel::activation::{Piece, PiecewiseAffine};
 use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Dual, Engine, Interval, Window};
 use fenchel::network::operators::{
     ArithmeticConstant, AveragePool, Branches, Concat, Convolution, ConvolutionTransposed, Dense, Expand,
@@ -56,6 +57,12 @@ fn table() -> Vec<(String, Network)> {
         });
         add(&format!("{activation:?}"), network);
     }
+    let mut table = vec![Piece { at: -0.7, value: 0.3, slope: -0.2 }];
+    for (i, at) in [-0.7, -0.1, 0.4, 1.3].into_iter().enumerate() {
+        table.push(Piece { at, value: table[i].value_at(at), slope: 0.5 * i as f64 - 0.7 });
+    }
+    let function = PiecewiseAffine::new(vec![-0.7, -0.1, 0.4, 1.3], table).unwrap();
+    add("a table of pieces", one(&[11], function));
     for (name, slopes) in [("one slope", vec![1]), ("a slope for each channel", vec![4, 1, 1])] {
         let slopes = constant(12, &slopes);
         add(&format!("PRelu with {name}"), one(&image, PRelu { slopes }));

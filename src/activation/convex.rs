@@ -46,7 +46,7 @@ impl Activation {
         let mut regions: Vec<Region> = vec![];
         for (i, from) in std::iter::once(low).chain(cuts.iter().copied()).enumerate() {
             let to = cuts.get(i).copied().unwrap_or(high);
-            let bend = self.derivative(2, inner_point(from, to));
+            let bend = self.bend_between(from, to);
             let Some(last) = regions.last_mut() else {
                 regions.push(Region { from, to, convex: bend >= 0.0, slope: 0.0, offset: 0.0 });
                 continue;
@@ -62,6 +62,19 @@ impl Activation {
             }
         }
         Some(ConvexSplit { activation: *self, regions })
+    }
+
+    /// The second derivative somewhere between two neighbouring cuts; 0 where the function is affine there. Far out it
+    /// may be too small for a number while the function still bends near a cut.
+    fn bend_between(&self, from: f64, to: f64) -> f64 {
+        if self.line_on(from, to).is_some() {
+            return 0.0;
+        }
+        let inner = inner_point(from, to);
+        let nearer = (0..50).map(|halvings| 0.5_f64.powi(halvings));
+        let points = nearer.flat_map(|share| [from + (inner - from) * share, to - (to - inner) * share]);
+        let mut bends = points.filter(|u| from < *u && *u < to).map(|u| self.derivative(2, u));
+        bends.find(|bend| *bend != 0.0 && !bend.is_nan()).unwrap_or(0.0)
     }
 }
 

@@ -13,10 +13,12 @@ mod convex;
 mod critical;
 mod interval;
 mod number;
+mod piecewise;
 mod range;
 mod series;
 
 pub use convex::{ConvexSplit, Region};
+pub use piecewise::{Piece, PiecewiseAffine};
 
 /// An elementwise function. Its derivatives at kinks are those of the side below (0 for ReLU at 0).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -179,6 +181,19 @@ impl Activation {
             Some(AffinePiece { from: b.from, to: b.to, slope, offset })
         };
         self.branches().iter().map(piece).collect()
+    }
+
+    /// Where analytic curves join within `(low, high)`, ascending: kinks, and where only higher derivatives jump.
+    pub fn joins_in(&self, low: f64, high: f64) -> Vec<f64> {
+        self.joints().map(|(at, _)| at).filter(|&at| low < at && at < high).collect()
+    }
+
+    /// The line that the function is on `[low, high]`, if it is one there.
+    pub fn line_on(&self, low: f64, high: f64) -> Option<AffinePiece> {
+        let branches = self.branches();
+        let branch = branches.iter().find(|branch| branch.from <= low && high <= branch.to)?;
+        let (slope, offset) = branch.curve.affine()?;
+        Some(AffinePiece { from: branch.from, to: branch.to, slope, offset })
     }
 
     /// Where the curvature changes its sign within `(low, high)`, kinks aside, ascending; `None` where that is

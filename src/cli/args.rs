@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
-use super::{conjugate, difference, legendre, sample};
+use super::{conjugate, difference, layers, legendre, sample};
 
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
@@ -74,6 +74,8 @@ pub(super) enum Verb {
     Legendre(legendre::Arguments),
     /// Write a ReLU network as the difference of two convex functions, and check that it is
     Difference(difference::Arguments),
+    /// Put splines in the place of a network's activations and measure the error, layer by layer
+    Layers(layers::Arguments),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory

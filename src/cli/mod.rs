@@ -13,6 +13,7 @@ mod difference;
 mod eval;
 mod fit;
 mod inspect;
+mod layers;
 mod legendre;
 mod pieces;
 mod progress;
@@ -65,6 +66,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Verb::Sample(arguments) => sample::sample(&session, &arguments),
         Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
         Verb::Difference(arguments) => difference::difference(&session, &arguments),
+        Verb::Layers(arguments) => layers::layers(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::data::{Dataset, Normalization, ReadOptions};
+use crate::data::{Dataset, Normalization, ReadOptions, read_labels};
 use crate::engine::cpu::keep_at_most;
 use crate::engine::{Cancellation, Context, Cpu, DeviceChoice, Gpu, SplineEngine, device};
 use crate::network::onnx::{self, LoadOptions};
@@ -215,6 +215,20 @@ pub(super) fn take(data: &Dataset, range: Option<&Range<usize>>, flag: &str) -> 
         )));
     }
     Ok(range)
+}
+
+/// Labels of the points: one for each row of their data, or one for each point.
+pub(super) fn labels(path: &Path, rows: usize, points: &Range<usize>) -> Result<Vec<u32>> {
+    let labels = read_labels(path, None)?;
+    match labels.len() {
+        n if n == rows => Ok(labels[points.clone()].to_vec()),
+        n if n == points.len() => Ok(labels),
+        n => Err(Error::Argument(format!(
+            "'{}' holds {n} labels; {rows} (one for each row) or {} (one for each point) would fit",
+            path.display(),
+            points.len()
+        ))),
+    }
 }
 
 /// The last part of a path, for titles and provenance.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, read_labels, write_whole};
+use crate::data::{Dataset, write_whole};
 use crate::engine::{Context, SplineEngine};
 use crate::report::{self, Made, Row, Setting, State, Sweep, SweepSettings};
 use crate::spline::{CurvatureChoice, Fitted, NetworkJets, Recipe, Subject};
@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 use super::args::{self, Preset};
 use super::recipe::{Axes, count, default_metric, default_slopes, words};
-use super::session::{Job, Loaded, Session, file_name, take};
+use super::session::{Job, Loaded, Session, file_name, labels, take};
 
 pub(super) fn sweep(session: &Session, arguments: &args::Sweep) -> Result<()> {
     let loaded = arguments.model.load()?;
@@ -280,20 +280,6 @@ fn of_the_published_figure(anchors: usize) -> Vec<usize> {
 /// All pairs, the second changing faster.
 fn product<'a, A, B>(a: &'a [A], b: &'a [B]) -> impl Iterator<Item = (&'a A, &'a B)> {
     a.iter().flat_map(move |a| b.iter().map(move |b| (a, b)))
-}
-
-/// Labels of the points: one for each row of their data, or one for each point.
-fn labels(path: &Path, rows: usize, points: &std::ops::Range<usize>) -> Result<Vec<u32>> {
-    let labels = read_labels(path, None)?;
-    match labels.len() {
-        n if n == rows => Ok(labels[points.clone()].to_vec()),
-        n if n == points.len() => Ok(labels),
-        n => Err(Error::Argument(format!(
-            "'{}' holds {n} labels; {rows} (one for each row) or {} (one for each point) would fit",
-            path.display(),
-            points.len()
-        ))),
-    }
 }
 
 /// The folder of a sweep's results. Every file in it appears whole or not at all.

@@ -6,6 +6,7 @@
 
 use super::kernels::{Activation, Arithmetic, Epilogue, Window};
 use super::{Engine, IndicesOf, Tensor, TensorOf};
+use crate::activation::PiecewiseAffine;
 use crate::{Error, Result, Scalar};
 
 /// An engine whose tensors carry one tangent each.
@@ -265,6 +266,16 @@ impl<E: Engine> Engine for Dual<E> {
             None => None,
         };
         self.join(self.0.activate(activation, order, &value)?, tangent)
+    }
+
+    fn piecewise(&self, function: &PiecewiseAffine, order: u8, x: &DualTensor<E>) -> Result<DualTensor<E>> {
+        let value = self.value(x);
+        let along = |t: TensorOf<E>| {
+            let slope = self.0.piecewise(function, (order + 1).min(2), &value)?;
+            self.0.arithmetic(Arithmetic::Mul, &slope, &t)
+        };
+        let tangent = self.tangent(x).map(along).transpose()?;
+        self.join(self.0.piecewise(function, order, &value)?, tangent)
     }
 
     fn arithmetic(

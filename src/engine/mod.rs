@@ -35,6 +35,7 @@ pub use kernels::{
 };
 pub use tensor::Tensor;
 
+use crate::activation::PiecewiseAffine;
 use crate::{Result, Scalar};
 
 /// The tensor type of an engine.
@@ -198,6 +199,10 @@ pub trait Engine: Clone + Send + Sync + 'static {
 
     /// The `order`-th derivative (0: the value, 1, 2) of an activation at each element.
     fn activate(&self, activation: Activation, order: u8, x: &TensorOf<Self>) -> Result<TensorOf<Self>>;
+
+    /// A piecewise affine function of each element (order 0), its slope (1; at a knot that of the side below) or its
+    /// second derivative (2), which is 0 within a piece.
+    fn piecewise(&self, function: &PiecewiseAffine, order: u8, x: &TensorOf<Self>) -> Result<TensorOf<Self>>;
 
     /// Elementwise arithmetic with broadcasting of equally many axes (each pair of lengths equal, or one of
     /// them 1).

@@ -7,8 +7,8 @@ use crate::{Error, Result};
 
 use super::operators::{
     ArithmeticConstant, AveragePool, Branches, Concat, Convolution, ConvolutionTransposed, Dense, Expand,
-    Fixed, Interpolate, MaxPool, PRelu, Pad, Permute, Product, Reduce, ReduceMax, Reshape, ScaleShift,
-    Select, Softmax, Standardize,
+    Fixed, Interpolate, MaxPool, PRelu, Pad, Permute, PiecewiseAffine, Product, Reduce, ReduceMax, Reshape,
+    ScaleShift, Select, Softmax, Standardize,
 };
 use super::{Network, Node, Op};
 
@@ -159,6 +159,7 @@ into_op!(
     Reduce,
     ReduceMax,
     Activation,
+    PiecewiseAffine,
     PRelu,
     ArithmeticConstant,
     Branches,

@@ -159,6 +159,36 @@ impl Network {
         Ok(network)
     }
 
+    /// The network cut to its only input and output, with `x * sigmoid(x)` as one activation: every node is one that
+    /// is computed, under the name of its value in the file.
+    ///
+    /// # Errors
+    /// As [`cut`](Self::cut).
+    pub fn merged(&self) -> Result<Self> {
+        simplify::merge(&self.cut(None, None)?)
+    }
+
+    /// The network with other operators in the place of those at some positions.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a position that is not there or an input; [`Error::Shape`] where an operator gives
+    /// another shape.
+    pub fn with_ops(&self, ops: impl IntoIterator<Item = (usize, Op)>) -> Result<Self> {
+        let mut network = self.clone();
+        for (i, op) in ops {
+            let node = self.nodes.get(i).filter(|node| node.op.is_some());
+            let node = node.ok_or_else(|| Error::Argument(format!("no operator is number {i}")))?;
+            let inputs: Vec<&[usize]> = node.inputs.iter().map(|&j| self.nodes[j].shape()).collect();
+            let shape = op.operator().shape(&inputs)?;
+            if shape != node.shape {
+                let (name, wanted) = (&node.name, &node.shape);
+                return Err(Error::Shape(format!("'{name}' has the shape {wanted:?}, not {shape:?}")));
+            }
+            network.nodes[i].op = Some(op);
+        }
+        Ok(network)
+    }
+
     /// The network with one output: its outputs side by side, flattened, where it has several.
     ///
     /// # Errors

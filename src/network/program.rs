@@ -304,15 +304,41 @@ impl<E: Engine> Program<E> {
         (2 * (values + tangents + outputs * 4 * widest) * size_of::<E::Scalar>()) as u64
     }
 
+    /// A forward pass at `x [N, D]` that shows the value of each step to `each`, by its position: that of the node in a
+    /// program of [`compile_exact`](Network::compile_exact).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and whatever `each` says.
+    pub(crate) fn visit(
+        &self,
+        x: &TensorOf<E>,
+        each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
+    ) -> Result<()> {
+        self.visited(x, |_| false, each).map(drop)
+    }
+
     /// A forward pass; the output is kept, other values where `keep` says so.
     fn trace(&self, x: &TensorOf<E>, keep: impl Fn(&Step<E>) -> bool) -> Result<Trace<E>> {
-        let mut trace = Trace { values: vec![Some(self.sample(x)?)], picked: vec![None] };
+        self.visited(x, keep, |_, _| Ok(()))
+    }
+
+    /// The same, with every value shown to `each` when it is made.
+    fn visited(
+        &self,
+        x: &TensorOf<E>,
+        keep: impl Fn(&Step<E>) -> bool,
+        mut each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
+    ) -> Result<Trace<E>> {
+        let sample = self.sample(x)?;
+        each(0, &sample)?;
+        let mut trace = Trace { values: vec![Some(sample)], picked: vec![None] };
         for (i, step) in self.steps.iter().enumerate().skip(1) {
             let (value, picked) = {
                 let inputs: Vec<&TensorOf<E>> =
                     step.inputs.iter().filter_map(|&j| trace.values[j].as_ref()).collect();
                 self.run(step, &inputs)?
             };
+            each(i, &value)?;
             for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i && !keep(&self.steps[j])) {
                 trace.values[j] = None;
             }

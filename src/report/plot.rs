@@ -50,8 +50,8 @@ pub fn sweep_svg(rows: &[Row], title: &str) -> Result<String> {
     Ok(svg)
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Fallible = std::result::Result<(), Box<dyn std::error::Error>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Fallible = std::result::Result<(), Box<dyn std::error::Error>>;
 
 fn draw(root: &Area<'_>, rows: &[Row], title: &str) -> Fallible {
     root.fill(&WHITE)?;
@@ -156,7 +156,7 @@ fn series(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> Vec<Series> {
 
 /// A logarithmic axis with ticks at 1, 2 and 5 times powers of ten, or at every digit where those are few: the
 /// library's own leave a range of less than a decade with a single number.
-fn logarithmic(range: Range<f64>) -> WithKeyPoints<LogCoord<f64>> {
+pub(super) fn logarithmic(range: Range<f64>) -> WithKeyPoints<LogCoord<f64>> {
     let ticks = |digits: &[i32]| -> Vec<f64> {
         let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
         let all = decades.flat_map(|decade| digits.iter().map(move |&d| f64::from(d) * 10_f64.powi(decade)));
@@ -168,7 +168,7 @@ fn logarithmic(range: Range<f64>) -> WithKeyPoints<LogCoord<f64>> {
 }
 
 /// A range around values on a logarithmic axis, never empty.
-fn padded(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
+pub(super) fn padded(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
     let low = values.clone().filter(|v| *v > 0.0).fold(f64::MAX, f64::min);
     let high = values.fold(f64::MIN_POSITIVE, f64::max);
     if low > high { 0.1..1.0 } else { low / 1.15..high * 1.15 }

@@ -44,7 +44,7 @@ pub fn csv(rows: &[Row]) -> String {
 }
 
 /// A field that may hold commas or quotes: a metric may be a file.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

@@ -184,3 +184,17 @@ fn splits_of_known_functions() {
     assert_eq!(Activation::Sin.convex_split(0.0, 20.0).unwrap().regions().len(), 7);
     assert_eq!(Activation::Tanh.convex_split(1.0, 1.0), None);
 }
+
+/// Where curvatures far out are too small for a number, the regions are those that they are nearby.
+#[test]
+fn wide_ranges_have_the_regions_of_narrow_ones() {
+    for activation in
+        [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Erf, Activation::Tanh]
+    {
+        let kinds = |reach: f64| -> Vec<bool> {
+            let split = activation.convex_split(-reach, 1.1 * reach).unwrap();
+            split.regions().iter().map(|region| region.convex).collect()
+        };
+        assert_eq!(kinds(1e4), kinds(5.0), "{activation:?}");
+    }
+}

@@ -9,6 +9,7 @@ mod pieces;
 mod splines;
 
 use common::{ACTIVATIONS, OF_POSITIVE, gpu, random};
+use fenchel::activation::{Piece, PiecewiseAffine};
 use fenchel::engine::gpu::Trial;
 use fenchel::engine::{
     Activation, Arithmetic, Cpu, Engine, Epilogue, Gpu, SplineEngine, Tensor, TensorOf, Window, device,
@@ -144,6 +145,34 @@ impl Case for Activate {
         let kinks = [-3.0, 0.0, 1.0, 3.0].into_iter().filter(|&v| !positive || v > 0.0);
         let x: Vec<E::Scalar> = inputs.chain(kinks).map(|v| E::Scalar::of(f64::from(v as f32))).collect();
         read(engine, &engine.activate(activation, order, &engine.upload(&x, &[x.len()])?)?)
+    }
+}
+
+/// A table of so many knots; a few inputs lie on them.
+struct Piecewise {
+    knots: usize,
+    count: usize,
+    order: u8,
+}
+
+impl Case for Piecewise {
+    fn run<E: SplineEngine>(&self, engine: &E) -> Result<Vec<f64>> {
+        let &Self { knots, count, order } = self;
+        let numbers = values::<f64>(1, knots + 1);
+        let at =
+            |i: usize| f64::from((3.0 * i as f64 / knots.max(1) as f64 - 1.0 + 0.01 * numbers[i]) as f32);
+        let mut knots: Vec<f64> = (0..knots).map(at).collect();
+        knots.sort_by(f64::total_cmp);
+        let mut table = vec![Piece { at: -1.5, value: 0.25, slope: -0.5 }];
+        for (i, &at) in knots.iter().enumerate() {
+            let value = f64::from(table[i].value_at(at) as f32);
+            table.push(Piece { at, value, slope: numbers[i + 1] });
+        }
+        let mut x: Vec<E::Scalar> = values(2, count);
+        let on_knots = knots.iter().zip(&mut x).step_by(3);
+        on_knots.for_each(|(&knot, x)| *x = E::Scalar::of(knot));
+        let function = PiecewiseAffine::new(knots, table)?;
+        read(engine, &engine.piecewise(&function, order, &engine.upload(&x, &[x.len()])?)?)
     }
 }
 
@@ -302,6 +331,12 @@ fn failures<E: SplineEngine>(engine: &E) -> Vec<String> {
             );
         }
     }
+    for (knots, count) in [(0, 5), (1, 7), (2, 300), (37, 1000), (200, 70_001)] {
+        for order in 0..3 {
+            let case = Piecewise { knots, count, order };
+            check(format!("{knots} knots at {count}, order {order}"), CLOSE, difference(&case, engine));
+        }
+    }
     let operations = [
         Arithmetic::Add,
         Arithmetic::Sub,
@@ -407,6 +442,7 @@ fn a_broken_kernel_fails() {
     for (file, right, wrong) in [
         ("arithmetic", "return a - b;", "return b - a;"),
         ("pooling", "value > largest", "value >= largest"),
+        ("piecewise", ".knot < u", ".knot <= u"),
         ("envelope", "max(pairs.norm +", "max(pairs.norm -"),
         ("soft_envelope", "sums.tangent * scale,", "sums.tangent,"),
         ("distances", "k * STRIDE + quad] = point", "quad * STRIDE + k] = point"),

@@ -12,4 +12,5 @@ mod normalization;
 mod reductions;
 mod refusals;
 mod selections;
+mod splines;
 mod windows;

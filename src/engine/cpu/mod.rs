@@ -19,6 +19,7 @@ mod matmul;
 mod max_affine;
 mod multiply;
 mod pairs;
+mod piecewise;
 mod pool;
 mod pooling;
 mod product;
@@ -35,6 +36,7 @@ mod wide;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::activation::PiecewiseAffine;
 use crate::{Error, Result, Scalar};
 
 use super::kernels::{
@@ -232,6 +234,15 @@ macro_rules! engine {
                 x: &CpuTensor<$S>,
             ) -> Result<CpuTensor<$S>> {
                 Ok(activation::activate(activation, order, x))
+            }
+
+            fn piecewise(
+                &self,
+                function: &PiecewiseAffine,
+                order: u8,
+                x: &CpuTensor<$S>,
+            ) -> Result<CpuTensor<$S>> {
+                Ok(piecewise::piecewise(function, order, x))
             }
 
             fn arithmetic(

@@ -20,6 +20,7 @@ mod matmul;
 mod max_affine;
 mod multiply;
 mod pairs;
+mod piecewise;
 mod pipelines;
 mod pool;
 mod pooling;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 
+use crate::activation::PiecewiseAffine;
 use crate::{Error, Result};
 
 use super::device::Adapter;
@@ -276,6 +278,10 @@ impl Engine for Gpu {
 
     fn activate(&self, activation: Activation, order: u8, x: &GpuTensor) -> Result<GpuTensor> {
         activation::activate(self, activation, order, x)
+    }
+
+    fn piecewise(&self, function: &PiecewiseAffine, order: u8, x: &GpuTensor) -> Result<GpuTensor> {
+        piecewise::piecewise(self, function, order, x)
     }
 
     fn arithmetic(&self, operation: Arithmetic, a: &GpuTensor, b: &GpuTensor) -> Result<GpuTensor> {

@@ -24,6 +24,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "max_affine",
     "multiply",
     "pairs",
+    "piecewise",
     "pooling",
     "reduction",
     "secant",

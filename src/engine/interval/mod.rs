@@ -15,6 +15,7 @@ mod nonlinear;
 use super::cpu::{Cpu, CpuFilters, CpuMatrix, CpuTensor};
 use super::kernels::{Activation, Arithmetic, Epilogue, Window};
 use super::{Engine, Tensor, TensorOf};
+use crate::activation::PiecewiseAffine;
 use crate::{Error, Result};
 
 use nonlinear::Candidates;
@@ -244,6 +245,10 @@ impl Engine for Interval {
 
     fn activate(&self, activation: Activation, order: u8, x: &Intervals) -> Result<Intervals> {
         self.map(x, |low, high| activation.range(order, low, high))
+    }
+
+    fn piecewise(&self, function: &PiecewiseAffine, order: u8, x: &Intervals) -> Result<Intervals> {
+        self.map(x, |low, high| function.range(order, low, high))
     }
 
     fn arithmetic(&self, operation: Arithmetic, a: &Intervals, b: &Intervals) -> Result<Intervals> {

@@ -25,8 +25,10 @@ mod graph;
 mod operand;
 mod operators;
 mod order;
+mod splines;
 mod tensor;
 mod wire;
+mod write;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -38,6 +40,8 @@ use crate::{Error, Result};
 
 use super::Network;
 use external::Weights;
+
+pub use splines::{SplinedNode, has_external_weights, with_splines};
 
 /// The operator sets that are read.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;

@@ -16,6 +16,7 @@ mod fixed;
 mod layout;
 mod normalization;
 mod parameters;
+mod piecewise;
 mod pooling;
 mod prelu;
 mod reduction;
@@ -30,7 +31,7 @@ use crate::engine::{Activation, Engine, IndicesOf, TensorOf};
 use super::difference::{Pair, Rewriting, SignedOp};
 use super::{Constant, ConvexRule};
 
-pub use crate::activation::AffinePiece;
+pub use crate::activation::{AffinePiece, PiecewiseAffine};
 pub use arithmetic::{ArithmeticConstant, Branches};
 pub use convolution::{Convolution, ConvolutionTransposed};
 pub use dense::{Dense, Product};
@@ -76,6 +77,8 @@ pub enum Op {
     ReduceMax(ReduceMax),
     /// An elementwise function.
     Activation(Activation),
+    /// An elementwise function by a table of affine pieces.
+    PiecewiseAffine(PiecewiseAffine),
     /// ReLU with a slope of its own for each channel or element below 0.
     PRelu(PRelu),
     /// Arithmetic with a constant.
@@ -358,6 +361,7 @@ impl Op {
             Self::Interpolate(op) => op,
             Self::Fixed(op) => op,
             Self::Activation(op) => op,
+            Self::PiecewiseAffine(op) => op,
             Self::ArithmeticConstant(op) => op,
             Self::Branches(op) => op,
             Self::Concat(op) => op,
@@ -390,6 +394,7 @@ impl Op {
             Self::Interpolate(op) => Box::new(Single(op.prepare(engine, inputs[0])?)),
             Self::Fixed(op) => Box::new(op.prepare(engine)?),
             Self::Activation(op) => Box::new(Single(*op)),
+            Self::PiecewiseAffine(op) => Box::new(Single(op.clone())),
             Self::ArithmeticConstant(op) => Box::new(Single(op.prepare(engine, inputs[0])?)),
             Self::Branches(op) => Box::new(op.clone()),
             Self::Concat(op) => Box::new(op.clone()),
