@@ -11,6 +11,7 @@ use fenchel::Scalar;
 use fenchel::data::{Dataset, ReadOptions};
 use fenchel::difference::{AffinePieces, Agreement, Convexity, Difference, convexity};
 use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Engine, Window};
+use fenchel::maso::Layers;
 use fenchel::network::onnx::{LoadOptions, load};
 use fenchel::network::operators::{
     ArithmeticConstant, AveragePool, Branches, Concat, Convolution, ConvolutionTransposed, Dense, Expand,
@@ -618,4 +619,15 @@ fn published_networks_are_differences_of_convex_functions() {
     }
     let refusal = model("ffnnSIGMOID__Point_6x200").convex_difference().unwrap_err().to_string();
     assert!(refusal.contains("Sigmoid"), "{refusal}");
+}
+
+/// Smooth networks have no such form; with splines in the place of their activations they do.
+#[test]
+fn splined_networks_are_differences_of_convex_ones() {
+    let smooth = mlp(3, [4, 9, 3], Activation::Gelu);
+    assert!(smooth.convex_difference().is_err());
+    let rows = random_rows(5, 60, 4);
+    let layers = Layers::measure(&smooth, &Cpu::<f64>::new(), &dataset(&rows), &Context::default()).unwrap();
+    let splined = layers.splined(&layers.splines(6).unwrap()).unwrap();
+    check("GELU, splined", &splined, &rows, 500);
 }
