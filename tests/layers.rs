@@ -12,10 +12,10 @@ use fenchel::data::{Dataset, Normalization, ReadOptions};
 use fenchel::engine::{Arithmetic, Context, Cpu, Engine};
 use fenchel::maso::{Layers, SplinedActivation};
 use fenchel::network::onnx::{self, LoadOptions};
-use fenchel::network::operators::Branches;
-use fenchel::network::{Kind, Network, Slot};
+use fenchel::network::operators::{ArithmeticConstant, Branches};
+use fenchel::network::{Constant, Kind, Network, Slot};
 use fenchel::report::{LayerRow, LayerSweep, dominant};
-use fenchel::tolerance::CLOSE;
+use fenchel::tolerance::{CLOSE, relative_difference};
 
 /// How far apart errors that should be equal may be.
 const EQUAL: f64 = 1e-9;
@@ -337,6 +337,46 @@ fn gated_inputs_are_one_activation_and_products_stay_smooth() {
     let data = Dataset::from_array(random_rows(9, 20, 4).view()).unwrap();
     let refused = Layers::measure(&relu, &Cpu::<f64>::new(), &data, &Context::default()).unwrap_err();
     assert!(refused.to_string().contains("piecewise affine as it stands"), "{refused}");
+}
+
+/// As exporters write it: the half behind the product, or at either factor.
+#[test]
+fn gelu_as_a_product_is_one_activation() {
+    let number = |value: f64| Constant::f32([1], vec![value as f32]).unwrap();
+    let with = |operation, value| ArithmeticConstant { operation, constant: number(value), reversed: false };
+    let product = Branches { operation: Arithmetic::Mul };
+    for form in 0..3 {
+        for sqrt in [1.414_213_5, 1.4] {
+            let mut builder = Network::builder();
+            let x = builder.input("x", &[3]).unwrap();
+            let scaled = builder.add("scaled", with(Arithmetic::Div, sqrt), &[x]).unwrap();
+            let erf = builder.add("erf", Activation::Erf, &[scaled]).unwrap();
+            let mut gate = builder.add("gate", with(Arithmetic::Add, 1.0), &[erf]).unwrap();
+            let mut factor = x;
+            match form {
+                0 => gate = builder.add("half", with(Arithmetic::Mul, 0.5), &[gate]).unwrap(),
+                1 => factor = builder.add("half", with(Arithmetic::Div, 2.0), &[x]).unwrap(),
+                _ => {}
+            }
+            let mut end = builder.add("product", product.clone(), &[gate, factor]).unwrap();
+            if form == 2 {
+                end = builder.add("end", with(Arithmetic::Mul, 0.5), &[end]).unwrap();
+            }
+            let network = builder.finish(&[end]).unwrap();
+            let x = random_rows(9, 20, 3);
+            let layers = measured(&Cpu::<f64>::new(), &network, &Dataset::from_array(x.view()).unwrap());
+            let found: Vec<Activation> = layers.layers.iter().map(|layer| layer.activation).collect();
+            if sqrt == 1.4 {
+                assert_eq!((found, layers.smooth()), (vec![Activation::Erf], vec!["product".to_owned()]));
+                continue;
+            }
+            assert_eq!((found, layers.smooth()), (vec![Activation::Gelu], vec![]), "form {form}");
+            let (values, _) = jets(&network, &x);
+            let (merged, _) = jets(&layers.network, &x);
+            let difference = relative_difference(merged.iter().copied(), values.iter().copied());
+            assert!(difference < 1e-7, "form {form}: {difference:e}");
+        }
+    }
 }
 
 #[test]

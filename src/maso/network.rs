@@ -24,7 +24,7 @@ pub struct Layer {
 /// The smooth activations of a network, and what data they see.
 #[derive(Debug, Clone)]
 pub struct Layers {
-    /// The network, with `x * sigmoid(x)` as one activation.
+    /// The network, with `x * sigmoid(x)` and GELU written as a product as one activation each.
     pub network: Network,
     /// Its smooth activations, in the order of its nodes.
     pub layers: Vec<Layer>,

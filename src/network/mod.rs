@@ -159,13 +159,13 @@ impl Network {
         Ok(network)
     }
 
-    /// The network cut to its only input and output, with `x * sigmoid(x)` as one activation: every node is one that
-    /// is computed, under the name of its value in the file.
+    /// The network cut to its only input and output, with products such as `x * sigmoid(x)` and GELU written with `erf`
+    /// as one activation: every node is one that is computed, under the name of its value in the file.
     ///
     /// # Errors
     /// As [`cut`](Self::cut).
     pub fn merged(&self) -> Result<Self> {
-        simplify::merge(&self.cut(None, None)?)
+        simplify::merge_products(&self.cut(None, None)?)
     }
 
     /// The network with other operators in the place of those at some positions.

@@ -10,21 +10,30 @@ use super::{Constant, Network, Node, Op};
 /// The network with normalisation, constant shifts and ReLU folded into the layer below, and `x * sigmoid(x)` as
 /// one activation.
 pub(super) fn simplify(network: &Network) -> Result<Network> {
-    rewrite(network, true)
+    rewrite(network, true, silu)
 }
 
 /// The network with `x * sigmoid(x)` as one activation: what leaves every constant as it is.
 pub(super) fn merge(network: &Network) -> Result<Network> {
-    rewrite(network, false)
+    rewrite(network, false, silu)
 }
 
-fn rewrite(network: &Network, fold: bool) -> Result<Network> {
+/// The network with `x * sigmoid(x)` and `x/2 (1 + erf(x / sqrt(2)))` as activations. The second has constants that files
+/// round.
+pub(super) fn merge_products(network: &Network) -> Result<Network> {
+    rewrite(network, false, |nodes, i| silu(nodes, i).or_else(|| gelu(nodes, i)))
+}
+
+/// An activation that a node with others below it computes, and its input.
+type Merged = Option<(Op, Vec<usize>)>;
+
+fn rewrite(network: &Network, fold: bool, merge: impl Fn(&[Node], usize) -> Merged) -> Result<Network> {
     let Network { mut nodes, outputs, names } = network.clone();
     let mut users = vec![0_usize; nodes.len()];
     nodes.iter().flat_map(|node| &node.inputs).for_each(|&i| users[i] += 1);
     outputs.iter().for_each(|&i| users[i] += 1);
     for i in 0..nodes.len() {
-        if let Some((op, inputs)) = silu(&nodes, i) {
+        if let Some((op, inputs)) = merge(&nodes, i) {
             (nodes[i].op, nodes[i].inputs) = (Some(op), inputs);
         } else if fold
             && let &[below] = &nodes[i].inputs[..]
@@ -43,7 +52,7 @@ fn rewrite(network: &Network, fold: bool) -> Result<Network> {
 }
 
 /// `x * sigmoid(x)` where node `i` is such a product.
-fn silu(nodes: &[Node], i: usize) -> Option<(Op, Vec<usize>)> {
+fn silu(nodes: &[Node], i: usize) -> Merged {
     let &[a, b] = &nodes[i].inputs[..] else { return None };
     let is_sigmoid_of = |y: usize, x: usize| {
         nodes[y].op == Some(Op::Activation(Activation::Sigmoid)) && nodes[y].inputs == [x]
@@ -51,6 +60,48 @@ fn silu(nodes: &[Node], i: usize) -> Option<(Op, Vec<usize>)> {
     let product = Op::Branches(Branches { operation: Arithmetic::Mul });
     let x = if is_sigmoid_of(b, a) { a } else { is_sigmoid_of(a, b).then_some(b)? };
     (nodes[i].op == Some(product)).then(|| (Op::Activation(Activation::Silu), vec![x]))
+}
+
+/// GELU where node `i` is the end of a product that is one, with the half at either factor or behind it.
+fn gelu(nodes: &[Node], i: usize) -> Merged {
+    // Files hold constants in f32.
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b;
+    // The input of a node that adds, or multiplies, a number.
+    let constant = |i: usize, number: f64| {
+        let Some(Op::ArithmeticConstant(ArithmeticConstant { operation, constant, reversed })) = &nodes[i].op
+        else {
+            return None;
+        };
+        let all = |number: f64| constant.to::<f64>().iter().all(|&v| near(v, number));
+        let fits = match operation {
+            Arithmetic::Add => number == 1.0 && all(1.0),
+            Arithmetic::Mul => number != 1.0 && all(number),
+            Arithmetic::Div => !reversed && number != 1.0 && all(1.0 / number),
+            _ => false,
+        };
+        fits.then(|| nodes[i].inputs[0])
+    };
+    // The x of `1 + erf(x / sqrt(2))`.
+    let gate = |i: usize| {
+        let erf = constant(i, 1.0)?;
+        let is_erf = nodes[erf].op == Some(Op::Activation(Activation::Erf));
+        is_erf.then(|| constant(nodes[erf].inputs[0], std::f64::consts::FRAC_1_SQRT_2))?
+    };
+    let factors = |i: usize| match (&nodes[i].op, &nodes[i].inputs[..]) {
+        (Some(Op::Branches(Branches { operation: Arithmetic::Mul })), &[a, b]) => Some([(a, b), (b, a)]),
+        _ => None,
+    };
+    let behind = constant(i, 0.5).and_then(factors);
+    let behind = behind.and_then(|pairs| pairs.into_iter().find(|&(x, y)| gate(y) == Some(x)));
+    let at_a_factor = || {
+        let of = |(x, y): (usize, usize)| {
+            let halved = constant(x, 0.5).filter(|&x| gate(y) == Some(x));
+            halved.or_else(|| constant(y, 0.5).and_then(gate).filter(|&of| of == x))
+        };
+        factors(i)?.into_iter().find_map(of)
+    };
+    let x = behind.map(|(x, _)| x).or_else(at_a_factor)?;
+    Some((Op::Activation(Activation::Gelu), vec![x]))
 }
 
 /// The layer `below` with `above` folded into it, where that can be done.
