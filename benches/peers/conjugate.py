@@ -5,9 +5,10 @@ Run from the project's root, on a machine with little else to do:
     python benches/peers/conjugate.py [--repeats 15] [--threads 2]
 
 1-D, 16,384 points to as many slopes: all pairs in PyTorch, eager and compiled, with maximisers and (compiled) without, in
-rows of a size that is the best of some; the linear-time algorithm in plain Python. 2-D, 512 x 512 to 512 x 512: two maxima of PyTorch, one axis after the
-other. Convex functions and wild ones (`x^2 + 2 sin(40 x)` and noise on each axis), f32. Then the time of 1-D against
-the number of points. Values of `fenchel conjugate` are checked against PyTorch's, maximisers by the values they give.
+rows of a size that is the best of some; the linear-time algorithm in plain Python. 2-D, 512 x 512 to 512 x 512: two
+maxima of PyTorch, one axis after the other. Convex functions and wild ones (`x^2 + 2 sin(40 x)` and noise on each axis),
+f32. Then the time of 1-D against the number of points. Values of `fenchel conjugate` are checked against PyTorch's,
+maximisers by the values they give.
 """
 
 import argparse
