@@ -346,7 +346,7 @@ fn gelu_as_a_product_is_one_activation() {
     let with = |operation, value| ArithmeticConstant { operation, constant: number(value), reversed: false };
     let product = Branches { operation: Arithmetic::Mul };
     for form in 0..3 {
-        for sqrt in [1.414_213_5, 1.4] {
+        for sqrt in [std::f64::consts::SQRT_2, 1.4] {
             let mut builder = Network::builder();
             let x = builder.input("x", &[3]).unwrap();
             let scaled = builder.add("scaled", with(Arithmetic::Div, sqrt), &[x]).unwrap();

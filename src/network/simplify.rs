@@ -18,8 +18,8 @@ pub(super) fn merge(network: &Network) -> Result<Network> {
     rewrite(network, false, silu)
 }
 
-/// The network with `x * sigmoid(x)` and `x/2 (1 + erf(x / sqrt(2)))` as activations. The second has constants that files
-/// round.
+/// The network with `x * sigmoid(x)`, `x/2 (1 + erf(x / sqrt(2)))` and the form of the latter with `tanh` as activations.
+/// The last two have constants that files round.
 pub(super) fn merge_products(network: &Network) -> Result<Network> {
     rewrite(network, false, |nodes, i| silu(nodes, i).or_else(|| gelu(nodes, i)))
 }
@@ -81,27 +81,44 @@ fn gelu(nodes: &[Node], i: usize) -> Merged {
         };
         fits.then(|| nodes[i].inputs[0])
     };
-    // The x of `1 + erf(x / sqrt(2))`.
-    let gate = |i: usize| {
-        let erf = constant(i, 1.0)?;
-        let is_erf = nodes[erf].op == Some(Op::Activation(Activation::Erf));
-        is_erf.then(|| constant(nodes[erf].inputs[0], std::f64::consts::FRAC_1_SQRT_2))?
-    };
     let factors = |i: usize| match (&nodes[i].op, &nodes[i].inputs[..]) {
         (Some(Op::Branches(Branches { operation: Arithmetic::Mul })), &[a, b]) => Some([(a, b), (b, a)]),
         _ => None,
     };
-    let behind = constant(i, 0.5).and_then(factors);
-    let behind = behind.and_then(|pairs| pairs.into_iter().find(|&(x, y)| gate(y) == Some(x)));
+    let terms = |i: usize| match (&nodes[i].op, &nodes[i].inputs[..]) {
+        (Some(Op::Branches(Branches { operation: Arithmetic::Add })), &[a, b]) => Some([(a, b), (b, a)]),
+        _ => None,
+    };
+    let of =
+        |i: usize, activation| (nodes[i].op == Some(Op::Activation(activation))).then(|| nodes[i].inputs[0]);
+    let cube = |i: usize| {
+        let product = || factors(i)?.into_iter().find(|&(x, y)| factors(y).is_some_and(|f| f[0] == (x, x)));
+        of(i, Activation::Power { exponent: 3.0 }).or_else(|| product().map(|(x, _)| x))
+    };
+    // The x of `1 + erf(x / sqrt(2))` or `1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))`.
+    let gate = |i: usize| {
+        let inner = constant(i, 1.0)?;
+        if let Some(erf) = of(inner, Activation::Erf) {
+            return Some((constant(erf, std::f64::consts::FRAC_1_SQRT_2)?, Activation::Gelu));
+        }
+        let sum = constant(of(inner, Activation::Tanh)?, (2.0 / std::f64::consts::PI).sqrt())?;
+        let is_sum = |&(x, y): &(usize, usize)| constant(y, 0.044_715).and_then(cube) == Some(x);
+        let (x, _) = terms(sum)?.into_iter().find(is_sum)?;
+        Some((x, Activation::GeluTanh))
+    };
+    let behind = || {
+        let of = |(x, y): (usize, usize)| gate(y).filter(|&(of, _)| of == x);
+        factors(constant(i, 0.5)?)?.into_iter().find_map(of)
+    };
     let at_a_factor = || {
         let of = |(x, y): (usize, usize)| {
-            let halved = constant(x, 0.5).filter(|&x| gate(y) == Some(x));
-            halved.or_else(|| constant(y, 0.5).and_then(gate).filter(|&of| of == x))
+            let halved = constant(x, 0.5).and_then(|x| gate(y).filter(|&(of, _)| of == x));
+            halved.or_else(|| constant(y, 0.5).and_then(gate).filter(|&(of, _)| of == x))
         };
         factors(i)?.into_iter().find_map(of)
     };
-    let x = behind.map(|(x, _)| x).or_else(at_a_factor)?;
-    Some((Op::Activation(Activation::Gelu), vec![x]))
+    let (x, activation) = behind().or_else(at_a_factor)?;
+    Some((Op::Activation(activation), vec![x]))
 }
 
 /// The layer `below` with `above` folded into it, where that can be done.

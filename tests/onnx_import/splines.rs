@@ -109,6 +109,33 @@ fn what_nobody_uses_any_more_is_left_out() {
     round_trip(&power.last("Add", &["p", "c"], vec![]));
 }
 
+/// As PyTorch exports it below opset 20, in both forms.
+#[test]
+fn gelu_as_a_product_comes_back() {
+    let scalar = |graph: Graph, name: &str, value: f32| {
+        graph.node("Constant", &[], &[name], vec![tensor("value", array("", &[], &[value]))])
+    };
+    let mut erf = dense(graph(13, &[3]), "x", "h");
+    for (name, value) in [("root", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)] {
+        erf = scalar(erf, name, value);
+    }
+    let erf = erf.node("Div", &["h", "root"], &["d"], vec![]).node("Erf", &["d"], &["e"], vec![]);
+    let erf = erf.node("Add", &["e", "one"], &["a"], vec![]).node("Mul", &["h", "a"], &["m"], vec![]);
+    let operators = round_trip(&erf.last("Mul", &["m", "half"], vec![]));
+    assert!(!operators.iter().any(|name| name == "Erf"), "{operators:?}");
+
+    let mut tanh = dense(graph(13, &[3]), "x", "h");
+    for (name, value) in [("c", 0.044_715), ("root", 0.797_884_6), ("one", 1.0), ("half", 0.5)] {
+        tanh = scalar(tanh, name, value);
+    }
+    let tanh = tanh.node("Mul", &["h", "h"], &["h2"], vec![]).node("Mul", &["h", "h2"], &["h3"], vec![]);
+    let tanh = tanh.node("Mul", &["h3", "c"], &["c3"], vec![]).node("Add", &["h", "c3"], &["s"], vec![]);
+    let tanh = tanh.node("Mul", &["s", "root"], &["r"], vec![]).node("Tanh", &["r"], &["t"], vec![]);
+    let tanh = tanh.node("Add", &["t", "one"], &["a"], vec![]).node("Mul", &["h", "a"], &["m"], vec![]);
+    let operators = round_trip(&tanh.last("Mul", &["m", "half"], vec![]));
+    assert!(!operators.iter().any(|name| name == "Tanh"), "{operators:?}");
+}
+
 #[test]
 fn names_do_not_collide() {
     let taken = dense(graph(20, &[3]), "x", "y/spline/shape");

@@ -32,6 +32,10 @@ const NODE: u64 = 1;
 const INITIALIZER: u64 = 5;
 const VALUE_INFO: u64 = 13;
 
+/// What an activation that is written as a product is made of, and how many of these lie one below the other.
+const ELEMENTWISE: [&str; 7] = ["Mul", "Div", "Add", "Erf", "Tanh", "Sigmoid", "Pow"];
+const DEEPEST: usize = 10;
+
 fn fault<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::Graph(message.into()))
 }
@@ -70,18 +74,16 @@ pub fn with_splines(bytes: &[u8], network: &Network, splines: &[SplinedNode<'_>]
         .enumerate()
         .flat_map(|(i, n)| n.outputs.iter().map(move |o| (&o[..], i)))
         .collect();
-    let mut replaced: HashMap<usize, (String, &SplinedNode<'_>)> = HashMap::new();
+    let mut replaced: HashMap<usize, (&str, &SplinedNode<'_>)> = HashMap::new();
     for spline in splines {
         let value = spline.value;
         let Some(&i) = producers.get(value) else {
             return fault(format!("'{value}' cannot be saved: it is made within another node of the file"));
         };
-        // The file may know the input by another name, with its axes in another order: it is the name that counts
-        // which the node itself takes.
-        let names_input = |name: &&String| network.find(name).is_ok_and(|node| node.value() == spline.input);
-        match graph.nodes[i].inputs.iter().find(names_input) {
+        let is_input = |name: &str| network.find(name).is_ok_and(|node| node.value() == spline.input);
+        match input_of(&graph, &producers, i, is_input) {
             Some(input) if graph.nodes[i].outputs.len() == 1 => {
-                replaced.insert(i, (input.clone(), spline));
+                replaced.insert(i, (input, spline));
             }
             _ => {
                 return fault(format!(
@@ -120,6 +122,29 @@ pub fn with_splines(bytes: &[u8], network: &Network, splines: &[SplinedNode<'_>]
         whole.message(7, &inner);
     }
     Ok(whole.into_bytes())
+}
+
+/// The name in the file of what a node, together with the elementwise ones below it, takes. The file may know it by
+/// another name, with its axes in another order: it is the one that these nodes themselves take which counts.
+fn input_of<'a>(
+    graph: &'a Graph,
+    producers: &HashMap<&str, usize>,
+    node: usize,
+    is_input: impl Fn(&str) -> bool,
+) -> Option<&'a str> {
+    let mut level = vec![node];
+    for _ in 0..DEEPEST {
+        let mut inputs = level.iter().flat_map(|&i| &graph.nodes[i].inputs);
+        if let Some(input) = inputs.clone().find(|input| is_input(input)) {
+            return Some(input);
+        }
+        let below = inputs.by_ref().filter_map(|input| producers.get(&input[..]).copied());
+        let elementwise = |&i: &usize| ELEMENTWISE.contains(&&graph.nodes[i].operator[..]);
+        level = below.filter(elementwise).collect();
+        level.sort_unstable();
+        level.dedup();
+    }
+    None
 }
 
 /// The name in a message, its field `number`.
@@ -163,17 +188,15 @@ fn element(graph: &Graph) -> Result<Element> {
 /// Nodes, and the names of values and constants, that nobody uses when others are replaced but somebody used before.
 fn unused<'a>(
     graph: &'a Graph,
-    replaced: &HashMap<usize, (String, &SplinedNode<'_>)>,
+    replaced: &HashMap<usize, (&'a str, &SplinedNode<'_>)>,
 ) -> (HashSet<usize>, HashSet<&'a str>) {
     let mut users: HashMap<&str, usize> = HashMap::new();
     for name in graph.nodes.iter().flat_map(|node| &node.inputs).chain(&graph.outputs) {
         *users.entry(name).or_default() += 1;
     }
     let mut released: Vec<&str> = vec![];
-    for (&i, (input, _)) in replaced {
-        *users
-            .entry(graph.nodes[i].inputs.iter().find(|name| *name == input).map_or("", |n| n))
-            .or_default() += 1;
+    for (&i, &(input, _)) in replaced {
+        *users.entry(input).or_default() += 1;
         released.extend(graph.nodes[i].inputs.iter().map(String::as_str));
     }
     let declared: HashSet<&str> = graph.inputs.iter().map(|input| &input.name[..]).collect();
