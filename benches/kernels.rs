@@ -7,6 +7,7 @@ use fenchel::engine::{
     Activation, Cpu, Curvature, DeviceChoice, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, MaxAffineSpec,
     Pulls, Search, SoftHalves, SoftSpec, SplineEngine, Step, Window, device,
 };
+use fenchel::maso::SplinedActivation;
 use fenchel::network::operators::Dense;
 use fenchel::network::{Constant, Network};
 use rand::{RngExt, SeedableRng};
@@ -146,6 +147,26 @@ fn conjugate(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Sca
     group.finish();
 }
 
+/// A sigmoid, and the splines in its place; the throughput is in elements.
+fn piecewise(criterion: &mut Criterion, on: &str, engine: &impl Engine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("piecewise, {on}"));
+    let count = (1 << 20) / few.pow(3);
+    let x = random(count).iter().map(|v| 8.0 * v).collect::<Vec<_>>();
+    let x = engine.upload(&x, &[count]).expect("fits");
+    group.throughput(Throughput::Elements(count as u64));
+    group.bench_function("sigmoid", |bencher| {
+        bencher.iter(|| finished(engine, engine.activate(Activation::Sigmoid, 0, &x)));
+    });
+    for pieces in [8, 64] {
+        let spline =
+            SplinedActivation::new(Activation::Sigmoid, [-8.0, 8.0], pieces).expect("a sigmoid has one");
+        group.bench_function(format!("{pieces} pieces of each part"), |bencher| {
+            bencher.iter(|| finished(engine, engine.piecewise(&spline.sum, 0, &x)));
+        });
+    }
+    group.finish();
+}
+
 /// Jets of all outputs of a dense network: forward once, backward for each output.
 fn jets(criterion: &mut Criterion, on: &str, engine: &impl Engine<Scalar = f32>, few: usize) {
     let mut builder = Network::builder();
@@ -243,6 +264,7 @@ fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = 
     descent(criterion, on, engine, few);
     slice(criterion, on, engine, few);
     conjugate(criterion, on, engine, few);
+    piecewise(criterion, on, engine, few);
     jets(criterion, on, engine, few);
     dense(criterion, on, engine, few);
     convolution(criterion, on, engine, few);

@@ -8,12 +8,12 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
-use crate::Result;
 use crate::data::{Dataset, NpzEntry, NpzWriter, OutputFile};
 use crate::difference::{Agreement, Convexity, Difference, Growth, convexity};
 use crate::engine::SplineEngine;
 use crate::network::Network;
 use crate::spline::check_rows;
+use crate::{Error, Result};
 
 use super::args;
 use super::session::{Job, Session, take};
@@ -56,7 +56,12 @@ pub(super) fn difference(session: &Session, arguments: &Arguments) -> Result<()>
     let data = arguments.data.open()?;
     let rows = take(&data, arguments.take.as_ref(), "--take")?;
     let data = data.select_range(rows)?;
-    let parts = loaded.network.convex_difference()?;
+    let parts = loaded.network.convex_difference().map_err(|error| match error {
+        Error::MissingSlot { .. } => Error::Graph(format!(
+            "{error}; of smooth activations fenchel layers --save makes piecewise affine ones"
+        )),
+        other => other,
+    })?;
     session.on_engine(
         session.precise(),
         Parts { session, arguments, network: &loaded.network, parts: &parts, data },
