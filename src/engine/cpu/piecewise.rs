@@ -1,12 +1,14 @@
 //! Piecewise affine functions by a table of pieces, elementwise.
 
+use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::Scalar;
 use crate::activation::PiecewiseAffine;
 
-use super::CpuTensor;
 use super::arithmetic::SERIAL;
+use super::wide::wide;
+use super::{CpuTensor, pool};
 
 /// The table in the engine's type.
 struct Table<S> {
@@ -21,35 +23,70 @@ impl<S: Scalar> Table<S> {
         Self { knots: function.knots().iter().map(|&knot| S::of(knot)).collect(), pieces }
     }
 
-    /// The piece of `u`: as many as there are knots below it. The same steps for every `u`, so that nothing is to
-    /// be predicted.
+    /// The function at each element, or its slope.
     #[inline(always)]
-    fn piece(&self, u: S) -> &[S; 3] {
+    fn run(&self, order: u8, x: &[S], y: &mut [S]) {
+        let mut numbers = [0; TOGETHER];
+        for (y, x) in y.chunks_mut(TOGETHER).zip(x.chunks(TOGETHER)) {
+            let numbers = &mut numbers[..x.len()];
+            if self.knots.len() <= COUNTED {
+                self.count(x, numbers);
+            } else {
+                numbers.iter_mut().zip(x).for_each(|(number, &u)| *number = self.search(u));
+            }
+            for ((y, &u), &number) in y.iter_mut().zip(x).zip(&*numbers) {
+                let [at, value, slope] = self.pieces[number as usize];
+                *y = if order == 0 { value + slope * (u - at) } else { slope };
+            }
+        }
+    }
+
+    /// The pieces of some elements, as many as there are knots below each: counted, all elements at once. Of 127 knots
+    /// that takes a tenth of the time of a search, whose steps wait for each other.
+    #[inline(always)]
+    fn count(&self, x: &[S], numbers: &mut [u32]) {
+        numbers.fill(0);
+        for &knot in &self.knots {
+            numbers.iter_mut().zip(x).for_each(|(number, &u)| *number += u32::from(knot < u));
+        }
+    }
+
+    /// The same of one element, by halves. The same steps for every `u`, so that nothing is to be predicted.
+    #[inline(always)]
+    fn search(&self, u: S) -> u32 {
         let (mut first, mut length) = (0, self.knots.len());
         while length > 0 {
             let half = length.div_ceil(2);
             first += if self.knots[first + half - 1] < u { half } else { 0 };
             length -= half;
         }
-        &self.pieces[first]
+        first as u32
     }
 }
 
+/// Elements whose pieces are counted together.
+const TOGETHER: usize = 64;
+
+/// Knots up to which pieces are counted.
+const COUNTED: usize = 1024;
+
 pub(super) fn piecewise<S: Scalar>(function: &PiecewiseAffine, order: u8, x: &CpuTensor<S>) -> CpuTensor<S> {
+    if order > 1 {
+        return CpuTensor::of(x.shape(), vec![S::zero(); x.len()]);
+    }
     let table = Table::<S>::new(function);
-    let mut values = vec![S::zero(); x.len()];
+    let mut values = pool::take(x.len());
     let run = |y: &mut [S], x: &[S]| {
-        for (y, &u) in y.iter_mut().zip(x) {
-            let &[at, value, slope] = table.piece(u);
-            *y = if order == 0 { value + slope * (u - at) } else { slope };
-        }
+        wide(
+            Arch::new(),
+            #[inline(always)]
+            || table.run(order, x, y),
+        );
     };
-    match order {
-        0 | 1 if x.len() <= SERIAL => run(&mut values, x.values()),
-        0 | 1 => {
-            values.par_chunks_mut(SERIAL).zip(x.values().par_chunks(SERIAL)).for_each(|(y, x)| run(y, x));
-        }
-        _ => {}
+    if x.len() <= SERIAL {
+        run(&mut values, x.values());
+    } else {
+        values.par_chunks_mut(SERIAL).zip(x.values().par_chunks(SERIAL)).for_each(|(y, x)| run(y, x));
     }
     CpuTensor::of(x.shape(), values)
 }
@@ -61,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_number_of_knots_is_searched_right() {
-        for count in 0..20 {
+        for count in (0..20).chain([1100]) {
             let knots: Vec<f64> = (0..count).map(f64::from).collect();
             let piece = |i| Piece { at: 0.0, value: f64::from(i), slope: 0.0 };
             let function = PiecewiseAffine::new(knots, (0..=count).map(piece).collect()).expect("a table");
