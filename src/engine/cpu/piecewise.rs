@@ -26,29 +26,33 @@ impl<S: Scalar> Table<S> {
     /// The function at each element, or its slope.
     #[inline(always)]
     fn run(&self, order: u8, x: &[S], y: &mut [S]) {
-        let mut numbers = [0; TOGETHER];
-        for (y, x) in y.chunks_mut(TOGETHER).zip(x.chunks(TOGETHER)) {
-            let numbers = &mut numbers[..x.len()];
-            if self.knots.len() <= COUNTED {
-                self.count(x, numbers);
-            } else {
-                numbers.iter_mut().zip(x).for_each(|(number, &u)| *number = self.search(u));
-            }
-            for ((y, &u), &number) in y.iter_mut().zip(x).zip(&*numbers) {
-                let [at, value, slope] = self.pieces[number as usize];
-                *y = if order == 0 { value + slope * (u - at) } else { slope };
+        let of = |u: S, number: u32| {
+            let [at, value, slope] = self.pieces[number as usize];
+            if order == 0 { value + slope * (u - at) } else { slope }
+        };
+        let together = if self.knots.len() <= COUNTED { x.len() / TOGETHER } else { 0 };
+        let (x, rest) = x.split_at(together * TOGETHER);
+        let (y, last) = y.split_at_mut(x.len());
+        for (y, x) in y.as_chunks_mut::<TOGETHER>().0.iter_mut().zip(x.as_chunks::<TOGETHER>().0) {
+            let numbers = self.count(x);
+            for ((y, &u), number) in y.iter_mut().zip(x).zip(numbers) {
+                *y = of(u, number);
             }
         }
+        last.iter_mut().zip(rest).for_each(|(y, &u)| *y = of(u, self.search(u)));
     }
 
     /// The pieces of some elements, as many as there are knots below each: counted, all elements at once. Of 127 knots
-    /// that takes a tenth of the time of a search, whose steps wait for each other.
+    /// that takes a fifth of the time of a search, whose steps wait for each other.
     #[inline(always)]
-    fn count(&self, x: &[S], numbers: &mut [u32]) {
-        numbers.fill(0);
+    fn count(&self, x: &[S; TOGETHER]) -> [u32; TOGETHER] {
+        let mut numbers = [0; TOGETHER];
         for &knot in &self.knots {
-            numbers.iter_mut().zip(x).for_each(|(number, &u)| *number += u32::from(knot < u));
+            for i in 0..TOGETHER {
+                numbers[i] += u32::from(knot < x[i]);
+            }
         }
+        numbers
     }
 
     /// The same of one element, by halves. The same steps for every `u`, so that nothing is to be predicted.
@@ -102,7 +106,7 @@ mod tests {
             let knots: Vec<f64> = (0..count).map(f64::from).collect();
             let piece = |i| Piece { at: 0.0, value: f64::from(i), slope: 0.0 };
             let function = PiecewiseAffine::new(knots, (0..=count).map(piece).collect()).expect("a table");
-            let u: Vec<f64> = (-3..45).map(|i| f64::from(i) / 2.0).collect();
+            let u: Vec<f64> = (-3..80).map(|i| f64::from(i) / 2.0).collect();
             let y = piecewise(&function, 0, &CpuTensor::of([u.len()], u.clone()));
             let expected: Vec<f64> = u.iter().map(|&u| function.piece(u) as f64).collect();
             assert_eq!(*y.values(), expected, "{count} knots");
