@@ -16,6 +16,7 @@ mod inspect;
 mod layers;
 mod legendre;
 mod pieces;
+mod plane;
 mod progress;
 mod recipe;
 mod run;
@@ -67,6 +68,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
         Verb::Difference(arguments) => difference::difference(&session, &arguments),
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
+        Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),
