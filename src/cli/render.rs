@@ -126,7 +126,8 @@ pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
     }
     let files = [Some(&arguments.output), arguments.npy.as_ref(), arguments.legend.as_ref()];
     let files: Vec<&PathBuf> = files.into_iter().flatten().collect();
-    if let Some(path) = files.iter().enumerate().find_map(|(i, path)| files[..i].contains(path).then_some(path))
+    if let Some(path) =
+        files.iter().enumerate().find_map(|(i, path)| files[..i].contains(path).then_some(path))
     {
         return Err(Error::Argument(format!("two results cannot share the file '{}'", path.display())));
     }
@@ -223,7 +224,8 @@ fn report(
         "device": device,
     });
     session.print(&document, || {
-        let mut text = format!("{width} x {height} pixels, {seconds:.2} s, {speed:.3e} pixels/s on {device}\n");
+        let mut text =
+            format!("{width} x {height} pixels, {seconds:.2} s, {speed:.3e} pixels/s on {device}\n");
         if let (Some([low, high]), Some([least, largest])) = (range, drawn.extremes) {
             text += &format!("colours from {low} to {high}; values from {least} to {largest}, ");
             text += &format!("{:.2} % beyond the colours\n", 100.0 * beyond);

@@ -219,7 +219,12 @@ mod tests {
             pairs.map(|(i, j)| distance(category(i), category(j))).fold(f64::MAX, f64::min)
         };
         // A difference of 0.02 is just seen.
-        assert!(nearest(10) > 0.1 && nearest(64) > 0.06 && nearest(256) > 0.02, "{} {}", nearest(10), nearest(256));
+        assert!(
+            nearest(10) > 0.1 && nearest(64) > 0.06 && nearest(256) > 0.02,
+            "{} {}",
+            nearest(10),
+            nearest(256)
+        );
     }
 
     #[test]

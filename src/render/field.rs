@@ -114,10 +114,15 @@ impl<E: Engine> Field<E> for NetworkField<E> {
         let chunks = self.program.chunks(total, None, context.memory())?;
         let is_all = self.outputs.iter().copied().eq(0..self.program.outputs() as u32);
         let (mut numbers, mut categories) = (vec![], vec![]);
-        if self.is_categorical() { categories.reserve(total) } else { numbers.reserve(total) };
+        if self.is_categorical() {
+            categories.reserve(total)
+        } else {
+            numbers.reserve(total)
+        };
         let start = |range: Range<usize>| {
             context.check()?;
-            let points: Vec<E::Scalar> = range.clone().flat_map(|i| [across[i % width], up[i / width]]).collect();
+            let points: Vec<E::Scalar> =
+                range.clone().flat_map(|i| [across[i % width], up[i / width]]).collect();
             let values = self.program.forward(&engine.upload(&points, &[range.len(), 2])?)?;
             engine.request(&if is_all { values } else { engine.select(&values, 1, &self.outputs)? })
         };

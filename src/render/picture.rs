@@ -74,7 +74,8 @@ impl Picture<'_> {
             return Err(Error::Argument("numbers need a scale of colours".to_owned()));
         }
         check_size(self.size)?;
-        let mut data = data.map(|output| Values::create(output, self.size, field.is_categorical())).transpose()?;
+        let mut data =
+            data.map(|output| Values::create(output, self.size, field.is_categorical())).transpose()?;
         let mut drawn = Drawn { extremes: None, beyond: 0, categories: BTreeMap::new() };
         context.progress().start("rows", height as u64);
         write_png(png, self.size, self.comment, |put| {
