@@ -6,11 +6,14 @@ mod common;
 use std::path::Path;
 
 use common::{dense, mlp, random};
-use fenchel::data::Dataset;
+use fenchel::data::{Dataset, OutputFile, read_array};
 use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Window};
-use fenchel::network::operators::{ArithmeticConstant, Branches, Convolution, Reshape};
+use fenchel::network::operators::{ArithmeticConstant, Branches, Convolution, Dense, Reshape};
 use fenchel::network::{Constant, Network, onnx};
-use fenchel::render::{around, input_directions, principal_directions, random_directions, rectangle};
+use fenchel::render::{
+    ColourMap, NetworkField, Picture, Quantity, Scale, around, extremes, input_directions,
+    principal_directions, random_directions, rectangle,
+};
 use fenchel::spline::slice::Slice;
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
 use ndarray::{Array2, array};
@@ -191,4 +194,53 @@ fn planes_around_a_point_and_around_all_data() {
     let data = Dataset::from_array(array![[0.0, 5.0], [4.0, 1.0], [2.0, 3.0]].view()).unwrap();
     let slice = rectangle(&data, &Context::default()).unwrap();
     assert_eq!((slice.origin, slice.u, slice.v), (vec![2.0, 3.0], vec![2.2, 0.0], vec![0.0, 2.2]));
+}
+
+/// `exp(x0) + 3 x1`: the input itself is what is not affine any more.
+fn exponential() -> Network {
+    let mut builder = Network::builder();
+    let x = builder.input("x", &[2]).unwrap();
+    let exp = builder.add("exp", Activation::Exp, &[x]).unwrap();
+    let sum = Dense::new(Constant::f64([2, 1], vec![1.0, 0.0]).unwrap(), None);
+    let first = builder.add("first", sum.unwrap(), &[exp]).unwrap();
+    let other = Dense::new(Constant::f64([2, 1], vec![0.0, 3.0]).unwrap(), None);
+    let second = builder.add("second", other.unwrap(), &[x]).unwrap();
+    let end = builder.add("end", Branches { operation: Arithmetic::Add }, &[first, second]).unwrap();
+    builder.finish(&[end]).unwrap()
+}
+
+#[test]
+fn pixels_by_hand() {
+    let (engine, context) = (Cpu::<f32>::new(), Context::default());
+    let slice = Slice { origin: vec![0.5, 1.0], u: vec![1.0, 0.0], v: vec![0.0, 2.0] };
+    let field = NetworkField::new(&engine, &exponential(), &slice, Quantity::Value, &[0]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (png, npy) = (folder.path().join("a.png"), folder.path().join("a.npy"));
+    let scale = Scale::new(ColourMap::Diverging, -4.0..11.0).unwrap();
+    let picture = Picture { size: [2, 4], samples: 1, scale: Some(&scale), comment: "by hand" };
+    let create = |path: &Path| OutputFile::create(path).unwrap();
+    let drawn = picture.draw(&field, create(&png), Some(create(&npy)), &context).unwrap();
+    // s is -3/4, -1/4, 1/4, 3/4 from the left, so x0 from -1/4 to 5/4; t is 1/2 above, so x1 is 2 and then 0.
+    let exact: Vec<f64> =
+        [6.0, 0.0].iter().flat_map(|y| [-0.25, 0.25, 0.75, 1.25].map(|x: f64| x.exp() + y)).collect();
+    let values: Vec<f64> = read_array(&npy, None).unwrap().into_iter().collect();
+    assert!(relative_difference(values, exact.iter().copied()) < CLOSE);
+    let image = image::open(&png).unwrap().to_rgb8();
+    assert!(image.pixels().zip(&exact).all(|(pixel, value)| pixel.0 == scale.colour(*value)));
+    let [low, high] = drawn.extremes.unwrap();
+    assert!(relative_difference([low, high], [exact[4], exact[3]]) < CLOSE && drawn.beyond == 0);
+    assert_eq!(extremes(&field, [2, 4], &context).unwrap(), Some([low, high]));
+    let two = Picture { samples: 2, ..picture.clone() };
+    assert!(two.draw(&field, create(&png), Some(create(&npy)), &context).is_err());
+
+    // Too large for f32 in the last column alone.
+    let wide = Slice { u: vec![130.0, 0.0], ..slice };
+    let field = NetworkField::new(&engine, &exponential(), &wide, Quantity::Value, &[0]).unwrap();
+    std::fs::remove_file(&png).unwrap();
+    let text = picture.draw(&field, create(&png), None, &context).unwrap_err().to_string();
+    assert!(
+        text.starts_with("the network at the points of a picture, counted row by row: row 3 holds"),
+        "{text}"
+    );
+    assert!(!png.exists());
 }
