@@ -47,6 +47,7 @@
 //! |---|---|
 //! | [`cli`] | arguments, progress, tables, exit codes |
 //! | [`report`] | sweeps, tables, plots |
+//! | [`render`] | planes, colours, pictures of any size |
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
 //! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |
 //! | [`difference`] | networks as exact differences of convex functions, checked |
@@ -67,6 +68,7 @@ pub mod engine;
 pub mod error;
 pub mod maso;
 pub mod network;
+pub mod render;
 pub mod report;
 pub mod scalar;
 pub mod spline;

@@ -16,8 +16,10 @@ mod inspect;
 mod layers;
 mod legendre;
 mod pieces;
+mod plane;
 mod progress;
 mod recipe;
+mod render;
 mod run;
 mod sample;
 mod session;
@@ -36,7 +38,8 @@ use session::Session;
 
 /// Runs the command line and reports errors on standard error, one line each.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let typed: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&typed) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors; clap knows. A closed pipe is none either.
@@ -44,7 +47,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match dispatch(arguments) {
+    match dispatch(arguments, command_line(&typed)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}");
@@ -53,8 +56,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(arguments: Arguments) -> Result<()> {
-    let session = Session::new(&arguments.globals)?;
+/// What was typed, as a shell would read it; the program by its name alone.
+fn command_line(typed: &[OsString]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
+    let quoted = |word: &OsString| {
+        let word = word.to_string_lossy();
+        let is_plain = !word.is_empty() && word.chars().all(plain);
+        if is_plain { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words = typed.iter().skip(1).map(quoted);
+    std::iter::once("fenchel".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn dispatch(arguments: Arguments, command: String) -> Result<()> {
+    let session = Session::new(&arguments.globals, command)?;
     match arguments.verb {
         Verb::Demo => demo::demo(&session),
         Verb::Run(arguments) => run::run(&session, &arguments),
@@ -67,8 +82,21 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
         Verb::Difference(arguments) => difference::difference(&session, &arguments),
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
+        Verb::Plane(arguments) => plane::plane(&session, &arguments),
+        Verb::Render(arguments) => render::render(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines_can_be_typed_again() {
+        let typed = ["/usr/bin/fenchel", "run", "a b.onnx", "--scale", "0.5", "it's", ""].map(OsString::from);
+        assert_eq!(command_line(&typed), r"fenchel run 'a b.onnx' --scale 0.5 'it'\''s' ''");
     }
 }

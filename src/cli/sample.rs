@@ -8,9 +8,9 @@ use ndarray::Array2;
 use serde_json::json;
 
 use crate::conjugate::Grid;
-use crate::data::read_array;
 use crate::engine::SplineEngine;
 use crate::network::Network;
+use crate::render::read_plane;
 use crate::spline::slice::Slice;
 use crate::{Error, Result, Scalar};
 
@@ -45,14 +45,8 @@ pub(super) struct Arguments {
 pub(super) fn sample(session: &Session, arguments: &Arguments) -> Result<()> {
     let network = arguments.model.load()?.network;
     let grid = read_grid(&arguments.axes)?;
-    let slice = arguments.plane.as_ref().map(|path| {
-        let vector = |name| Ok::<_, Error>(read_array(path, Some(name))?.into_iter().collect());
-        Ok::<_, Error>(Slice { origin: vector("origin")?, u: vector("u")?, v: vector("v")? })
-    });
-    session.on_engine(
-        session.precise(),
-        Sampling { session, arguments, network, grid, slice: slice.transpose()? },
-    )
+    let slice = arguments.plane.as_ref().map(|path| read_plane(path)).transpose()?;
+    session.on_engine(session.precise(), Sampling { session, arguments, network, grid, slice })
 }
 
 struct Sampling<'a> {

@@ -23,6 +23,8 @@ use super::progress::Bars;
 pub(super) struct Session {
     pub context: Context,
     pub json: bool,
+    /// What was typed.
+    pub command: String,
     precision: Option<Precision>,
     device: DeviceChoice,
     /// What it settled on: to look for adapters takes some hundredths of a second.
@@ -43,7 +45,7 @@ pub(super) struct Loaded {
 }
 
 impl Session {
-    pub(super) fn new(globals: &Globals) -> Result<Self> {
+    pub(super) fn new(globals: &Globals, command: String) -> Result<Self> {
         // Freed tensors are kept within a small part of the budget, of which plans leave more unused.
         keep_at_most(usize::try_from(globals.memory / 8).unwrap_or(usize::MAX).min(256 << 20));
         let cancellation = Cancellation::default();
@@ -62,6 +64,7 @@ impl Session {
         Ok(Self {
             context,
             json: globals.json,
+            command,
             precision: globals.precision,
             device: globals.device,
             adapter: OnceLock::new(),

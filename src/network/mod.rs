@@ -10,6 +10,7 @@ pub mod onnx;
 pub mod operators;
 mod program;
 mod simplify;
+mod slice;
 
 use std::collections::HashMap;
 
