@@ -11,7 +11,7 @@ use crate::conjugate::{
     Conjugate, Grid, GridFunction, biconjugate, concave_biconjugate, concave_conjugate,
     conjugate as transform, conjugate_of_points, infimal_convolution, moreau_envelope,
 };
-use crate::data::{NpyWriter, NpzEntry, NpzWriter, OutputFile, array_names, read_array, write_whole};
+use crate::data::{array_names, read_array, write_npy, write_npz, write_whole};
 use crate::engine::SplineEngine;
 use crate::report::conjugate_svg;
 use crate::{Error, Result};
@@ -170,16 +170,8 @@ pub(super) fn read_function(path: &Path, grid: Grid) -> Result<GridFunction> {
 
 /// Writes numbers as an `.npy` in the precision of the job.
 pub(super) fn write_values<E: SplineEngine>(path: &Path, shape: &[usize], values: &[f64]) -> Result<()> {
-    let mut writer = NpyWriter::<E::Scalar>::create(OutputFile::create(path)?, shape)?;
     let values: Vec<E::Scalar> = values.iter().map(|&v| crate::Scalar::of(v)).collect();
-    writer.write(&values)?;
-    writer.finish()
-}
-
-fn write_positions(path: &Path, shape: &[usize], positions: &[u32]) -> Result<()> {
-    let mut writer = NpyWriter::<u32>::create(OutputFile::create(path)?, shape)?;
-    writer.write(positions)?;
-    writer.finish()
+    write_npy(path, shape, &values)
 }
 
 struct OnGrid<'a> {
@@ -219,7 +211,7 @@ impl Job for OnGrid<'_> {
             write_whole(path, conjugate_svg(&f, &envelope, &function, &title)?.as_bytes())?;
         }
         if let Some(path) = &arguments.maximisers {
-            write_positions(path, &shape, &maximisers)?;
+            write_npy(path, &shape, &maximisers)?;
         }
         if let Some(path) = &arguments.save_slopes {
             write_grid(path, &slopes)?;
@@ -252,11 +244,11 @@ impl Job for OnGrid<'_> {
 /// A grid as arrays `axis0`, `axis1`, ...
 fn write_grid(path: &Path, grid: &Grid) -> Result<()> {
     let names: Vec<String> = (0..grid.dimension()).map(|i| format!("axis{i}")).collect();
-    let entries: Vec<NpzEntry> =
-        names.iter().zip(grid.axes()).map(|(name, axis)| NpzEntry::new::<f64>(name, &[axis.len()])).collect();
-    let mut writer = NpzWriter::create(OutputFile::create(path)?, entries)?;
-    names.iter().zip(grid.axes()).try_for_each(|(name, axis)| writer.append(name, axis))?;
-    writer.finish()
+    let shapes: Vec<[usize; 1]> = grid.axes().iter().map(|axis| [axis.len()]).collect();
+    let arrays = names.iter().zip(&shapes).zip(grid.axes());
+    let arrays: Vec<(&str, &[usize], &[f64])> =
+        arrays.map(|((name, shape), axis)| (&name[..], &shape[..], &axis[..])).collect();
+    write_npz(path, &arrays)
 }
 
 /// A function at points that form no grid.
@@ -301,7 +293,7 @@ impl Job for OnPoints<'_> {
             conjugate_of_points(&engine, points.view(), &values, slopes.view(), &session.context)?;
         let seconds = start.elapsed().as_secs_f64();
         if let Some(path) = &arguments.maximisers {
-            write_positions(path, &[maximisers.len()], &maximisers)?;
+            write_npy(path, &[maximisers.len()], &maximisers)?;
         }
         write_values::<E>(&arguments.output, &[found.len()], &found)?;
         let (count, number) = (points.nrows(), slopes.nrows());

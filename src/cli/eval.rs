@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::data::{Dataset, NpzEntry, NpzWriter, OutputFile};
 use crate::engine::{Search, SplineEngine};
+use crate::network::columns;
 use crate::spline::{Evaluated, SplineFile, evaluate};
 use crate::{Result, Scalar};
 
@@ -102,9 +103,4 @@ impl Job for Eval<'_> {
             )
         })
     }
-}
-
-/// The chosen columns of `[n, all]`.
-fn columns<T: Copy>(values: &[T], all: usize, chosen: &[usize]) -> Vec<T> {
-    values.chunks_exact(all).flat_map(|row| chosen.iter().map(|&k| row[k])).collect()
 }

@@ -129,11 +129,9 @@ impl Job for Measure<'_> {
         let points = judged.select_range(point_rows.clone())?;
         let labels =
             arguments.labels.as_ref().map(|path| labels(path, judged.len(), &point_rows)).transpose()?;
-        let program = loaded.network.compile(&engine)?;
-        crate::spline::check_rows(&taken, program.dimension())?;
-        crate::spline::check_rows(&points, program.dimension())?;
-        let outputs = arguments.outputs.choose(program.outputs())?;
-        drop(program);
+        crate::spline::check_rows(&taken, loaded.network.dimension())?;
+        crate::spline::check_rows(&points, loaded.network.dimension())?;
+        let outputs = arguments.outputs.choose(loaded.network.output_len())?;
         let mut pieces = arguments.pieces.clone();
         pieces.sort_unstable();
         pieces.dedup();

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::conjugate::{GridFunction, LegendreSpline, LegendreValues};
-use crate::data::{NpzEntry, NpzWriter, OutputFile};
+use crate::data::write_npz;
 use crate::engine::{Curvature, SplineEngine};
 use crate::{Error, Result};
 
@@ -74,19 +74,18 @@ impl Job for Legendre<'_> {
         let [convex, concave] = [&spline.convex, &spline.concave];
         let [below, above] = [convex, concave].map(|pieces| pieces.conjugates.len());
         let (dimension, shape) = (grid.dimension(), grid.shape());
-        let arrays: [(&str, Vec<usize>, &[f64]); 7] = [
-            ("convex_slopes", vec![below, dimension], &convex.slopes),
-            ("convex_conjugates", vec![below], &convex.conjugates),
-            ("concave_slopes", vec![above, dimension], &concave.slopes),
-            ("concave_conjugates", vec![above], &concave.conjugates),
-            ("value", shape.clone(), &value),
-            ("lower", shape.clone(), &lower),
-            ("upper", shape.clone(), &upper),
-        ];
-        let entries = arrays.iter().map(|(name, shape, _)| NpzEntry::new::<f64>(name, shape));
-        let mut writer = NpzWriter::create(OutputFile::create(&arguments.output)?, entries)?;
-        arrays.iter().try_for_each(|(name, _, values)| writer.append(name, values))?;
-        writer.finish()?;
+        write_npz(
+            &arguments.output,
+            &[
+                ("convex_slopes", &[below, dimension], &convex.slopes),
+                ("convex_conjugates", &[below], &convex.conjugates),
+                ("concave_slopes", &[above, dimension], &concave.slopes),
+                ("concave_conjugates", &[above], &concave.conjugates),
+                ("value", &shape, &value),
+                ("lower", &shape, &lower),
+                ("upper", &shape, &upper),
+            ],
+        )?;
 
         let errors = || value.iter().zip(f.values()).map(|(s, f)| (s - f).abs());
         let largest = errors().fold(0.0, f64::max);

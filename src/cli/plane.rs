@@ -79,9 +79,7 @@ pub(super) enum Directions {
 pub(super) fn plane(session: &Session, arguments: &Arguments) -> Result<()> {
     let data = arguments.data.open()?;
     if arguments.model.model != Path::new(NONE) {
-        let network = arguments.model.load()?.network;
-        let inputs = network.inputs().map(|node| node.shape().iter().product()).next().unwrap_or(0);
-        check_rows(&data, inputs)?;
+        check_rows(&data, arguments.model.load()?.network.dimension())?;
     }
     let slice = slice(session, arguments, &data)?;
     write_plane(&arguments.output, &slice)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use ndarray::Array2;
+use ndarray::ArrayView2;
 use serde_json::json;
 
 use crate::conjugate::Grid;
@@ -62,6 +62,10 @@ impl Job for Sampling<'_> {
 
     fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
         let Self { session, arguments, network, grid, slice } = self;
+        let network = match slice {
+            Some(Slice { origin, u, v }) => network.on_slice(&origin, &[&u, &v])?,
+            None => network,
+        };
         let program = network.compile(&engine)?;
         let &[output] = &arguments.outputs.choose(program.outputs())?[..] else {
             return Err(Error::Argument(format!(
@@ -69,40 +73,16 @@ impl Job for Sampling<'_> {
                 program.outputs()
             )));
         };
-        let (axes, dimension) = (grid.dimension(), program.dimension());
-        let fits = match &slice {
-            None => axes == dimension,
-            Some(slice) => {
-                let lengths = [&slice.origin, &slice.u, &slice.v].map(Vec::len);
-                if lengths != [dimension; 3] {
-                    return Err(Error::Shape(format!(
-                        "a slice with origin, u and v of {lengths:?} elements does not fit a network of {dimension} \
-                         inputs"
-                    )));
-                }
-                axes == 2
-            }
-        };
-        if !fits {
-            let needed = if slice.is_some() { 2 } else { dimension };
+        let (axes, needed) = (grid.dimension(), program.dimension());
+        if axes != needed {
             return Err(Error::Shape(format!("a grid of {axes} axes does not fit: {needed} are needed")));
         }
         let start = Instant::now();
-        let mut values = Vec::with_capacity(grid.len());
-        // Points are made some at a time: on a slice each has as many elements as the network has inputs.
-        let rows = (session.context.memory() / 8 / (dimension * size_of::<E::Scalar>()) as u64).max(1);
-        let rows = usize::try_from(rows).unwrap_or(usize::MAX).min(grid.len());
-        for first in (0..grid.len()).step_by(rows) {
-            let count = rows.min(grid.len() - first);
-            let mut points = Array2::<E::Scalar>::zeros((count, dimension));
-            for (i, mut row) in points.rows_mut().into_iter().enumerate() {
-                let at = grid.point(first + i);
-                let point = slice.as_ref().map_or(at.clone(), |slice| slice.point(at[0], at[1]));
-                row.iter_mut().zip(point).for_each(|(x, value)| *x = E::Scalar::of(value));
-            }
-            let found = program.values(points.view(), &session.context)?;
-            values.extend(found.column(output).iter().map(|v| v.f64()));
-        }
+        let points: Vec<E::Scalar> = grid.points().flatten().map(E::Scalar::of).collect();
+        let points = ArrayView2::from_shape((grid.len(), axes), &points)
+            .map_err(|error| Error::Shape(format!("the points of the grid: {error}")))?;
+        let found = program.values(points, &session.context)?;
+        let values: Vec<f64> = found.column(output).iter().map(|v| v.f64()).collect();
         let seconds = start.elapsed().as_secs_f64();
         write_values::<E>(&arguments.output, &grid.shape(), &values)?;
         let shape = grid.shape();

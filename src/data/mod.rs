@@ -17,8 +17,8 @@ mod output;
 pub use dataset::{Dataset, ReadOptions};
 pub use labels::read_labels;
 pub use normalization::Normalization;
-pub use npy::{Element, NpyWriter, array_names, read_array};
-pub use npz::{NpzEntry, NpzWriter};
+pub use npy::{Element, NpyWriter, array_names, read_array, write_npy};
+pub use npz::{NpzEntry, NpzWriter, write_npz};
 pub use output::{OutputFile, write_whole};
 
 #[cfg(test)]

@@ -132,6 +132,16 @@ impl Count {
     }
 }
 
+/// Writes a whole `.npy` file; an [`NpyWriter`] in one call.
+///
+/// # Errors
+/// As [`NpyWriter::create`], [`NpyWriter::write`] and [`NpyWriter::finish`].
+pub fn write_npy<T: Element>(path: &Path, shape: &[usize], values: &[T]) -> Result<()> {
+    let mut writer = NpyWriter::create(OutputFile::create(path)?, shape)?;
+    writer.write(values)?;
+    writer.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::array;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IntoInnerError, Seek, Write};
+use std::path::Path;
 
 use npyz::DType;
 use zip::result::ZipError;
@@ -99,6 +100,17 @@ impl NpzWriter {
         finished.map_err(Error::io("write", output.path()))?;
         output.commit()
     }
+}
+
+/// Writes whole arrays, each with a name and a shape, into an `.npz` file; an [`NpzWriter`] in one call.
+///
+/// # Errors
+/// As [`NpzWriter::create`], [`NpzWriter::append`] and [`NpzWriter::finish`].
+pub fn write_npz<T: Element>(path: &Path, arrays: &[(&str, &[usize], &[T])]) -> Result<()> {
+    let entries = arrays.iter().map(|(name, shape, _)| NpzEntry::new::<T>(name, shape));
+    let mut writer = NpzWriter::create(OutputFile::create(path)?, entries)?;
+    arrays.iter().try_for_each(|(name, _, values)| writer.append(name, values))?;
+    writer.finish()
 }
 
 /// Moves an array into the archive and removes its temporary file.

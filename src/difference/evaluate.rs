@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::data::Dataset;
 use crate::engine::plan::{Chunks, overlapped};
 use crate::engine::{Context, Engine};
-use crate::network::check_finite;
+use crate::network::{check_finite, columns};
 use crate::{Result, Scalar};
 
 use super::{Difference, epsilon};
@@ -239,11 +239,6 @@ fn halves<S: Scalar>(rows: &[S], length: usize) -> [Vec<S>; 2] {
             .collect()
     };
     [half(0), half(1)]
-}
-
-/// The chosen columns of `[N, all]`.
-fn columns<S: Scalar>(values: &[S], all: usize, chosen: &[usize]) -> Vec<S> {
-    values.chunks_exact(all).flat_map(|row| chosen.iter().map(|&k| row[k])).collect()
 }
 
 /// The largest magnitude.

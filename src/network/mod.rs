@@ -22,7 +22,7 @@ pub use constant::Constant;
 pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
 pub use operators::{Kind, Op, Slot};
 pub use program::Program;
-pub(crate) use program::check_finite;
+pub(crate) use program::{check_finite, columns};
 
 /// A node of a graph: an input, or an operator with its output.
 #[derive(Debug, Clone)]
@@ -101,6 +101,16 @@ impl Network {
     /// The outputs of the graph.
     pub fn outputs(&self) -> impl Iterator<Item = &Node> {
         self.outputs.iter().map(|&i| &self.nodes[i])
+    }
+
+    /// The elements of a sample of the first input.
+    pub(crate) fn dimension(&self) -> usize {
+        self.inputs().next().map_or(0, |node| node.shape.iter().product())
+    }
+
+    /// The elements of an output sample, of all outputs together.
+    pub(crate) fn output_len(&self) -> usize {
+        self.outputs().map(|node| node.shape.iter().product::<usize>()).sum()
     }
 
     /// The number of parameters.

@@ -635,6 +635,11 @@ impl<E: Engine> Program<E> {
     }
 }
 
+/// The chosen columns of rows `[N, all]`.
+pub(crate) fn columns<T: Copy>(values: &[T], all: usize, chosen: &[usize]) -> Vec<T> {
+    values.chunks_exact(all).flat_map(|row| chosen.iter().map(|&k| row[k])).collect()
+}
+
 /// # Errors
 /// [`Error::NonFinite`] naming the first row (counted from `first`) of a network's output that holds no number.
 pub(crate) fn check_finite<S: Scalar>(values: &[S], row_length: usize, first: usize) -> Result<()> {

@@ -12,8 +12,8 @@ use crate::spline::slice::pixels;
 use crate::{Error, Result};
 
 use super::colour::{component, light};
-use super::png::CHUNK;
-use super::{Band, Field, MOST_PIXELS, Rgb, Scale, category, write_png};
+use super::png::{CHUNK, check_size};
+use super::{Band, Field, Rgb, Scale, category, write_png};
 
 /// Points of a band at most, between two looks at the clock.
 const BAND: usize = 1 << 20;
@@ -166,14 +166,6 @@ pub fn extremes<E: Engine>(
         Ok(())
     })?;
     Ok(seen.extremes)
-}
-
-fn check_size([height, width]: [usize; 2]) -> Result<()> {
-    if (1..=MOST_PIXELS).contains(&height) && (1..=MOST_PIXELS).contains(&width) {
-        return Ok(());
-    }
-    let size = format!("{width}x{height}");
-    Err(Error::Argument(format!("a picture has 1 to {MOST_PIXELS} pixels a side, not {size}")))
 }
 
 /// The samples of a picture in bands of whole rows of pixels, from the top.

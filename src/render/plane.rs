@@ -6,7 +6,7 @@ use nalgebra::{DMatrix, SymmetricEigen};
 use ndarray::Array2;
 use rand::RngExt;
 
-use crate::data::{Dataset, NpzEntry, NpzWriter, OutputFile, read_array};
+use crate::data::{Dataset, read_array, write_npz};
 use crate::engine::Context;
 use crate::engine::plan::Chunks;
 use crate::spline::slice::Slice;
@@ -50,11 +50,8 @@ pub fn read_plane(path: &Path) -> Result<Slice> {
 /// # Errors
 /// A failed write.
 pub fn write_plane(path: &Path, slice: &Slice) -> Result<()> {
-    let arrays = [("origin", &slice.origin), ("u", &slice.u), ("v", &slice.v)];
-    let entries = arrays.map(|(name, values)| NpzEntry::new::<f64>(name, &[values.len()]));
-    let mut writer = NpzWriter::create(OutputFile::create(path)?, entries)?;
-    arrays.iter().try_for_each(|(name, values)| writer.append(name, values))?;
-    writer.finish()
+    let shape = [slice.origin.len()];
+    write_npz(path, &[("origin", &shape, &slice.origin), ("u", &shape, &slice.u), ("v", &shape, &slice.v)])
 }
 
 /// The plane around a point `[D]` along two directions `[D]`, as they are, times `extent`: with unit directions `u` and

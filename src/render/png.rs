@@ -15,6 +15,15 @@ pub(super) const CHUNK: usize = 1 << 18;
 /// The most pixels along a side, far below what the format can count.
 pub const MOST_PIXELS: usize = 1 << 20;
 
+/// Refuses sizes that a picture cannot have.
+pub(super) fn check_size([height, width]: [usize; 2]) -> Result<()> {
+    if (1..=MOST_PIXELS).contains(&height) && (1..=MOST_PIXELS).contains(&width) {
+        return Ok(());
+    }
+    let size = format!("{width}x{height}");
+    Err(Error::Argument(format!("a picture has 1 to {MOST_PIXELS} pixels a side, not {size}")))
+}
+
 /// Writes an sRGB picture of `[H, W]` pixels into `output`: `fill` gives the rows, from the top, to the function it is
 /// given. `comment` (a command line) comes as the text `Comment`, the program as `Software`. The file appears, whole, at
 /// the end; a row and a chunk of it are all that is held.
@@ -28,17 +37,13 @@ pub fn write_png(
     comment: &str,
     fill: impl FnOnce(&mut dyn FnMut(&[Rgb]) -> Result<()>) -> Result<()>,
 ) -> Result<()> {
-    let side = |n: usize| u32::try_from(n).ok().filter(|_| (1..=MOST_PIXELS).contains(&n));
-    let (Some(w), Some(h)) = (side(width), side(height)) else {
-        let size = format!("{width}x{height}");
-        return Err(Error::Argument(format!("a picture has 1 to {MOST_PIXELS} pixels a side, not {size}")));
-    };
+    check_size([height, width])?;
     let path = output.path().to_path_buf();
     let failed = |error: EncodingError| match error {
         EncodingError::IoError(error) => Error::io("write", &path)(error),
         other => Error::file(&path, format!("cannot be encoded: {other}")),
     };
-    let mut encoder = Encoder::new(&mut output, w, h);
+    let mut encoder = Encoder::new(&mut output, width as u32, height as u32);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
     encoder.set_compression(Compression::Fast);

@@ -2,20 +2,16 @@
 
 use std::ops::Range;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::conjugate::GridFunction;
 use crate::{Error, Result};
 
-use super::plot::{COLOURS, TEXT};
+use super::drawing::{Area, COLOURS, Fallible, TEXT, styled, svg};
 use super::table::significant;
 
 /// Cells along a side of a map at most: more cannot be told apart, and each is an element of the file.
 const CELLS: usize = 100;
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Fallible = std::result::Result<(), Box<dyn std::error::Error>>;
 
 /// A function with its convex envelope, and its conjugate beside it: lines in one dimension, maps in two (with the
 /// envelope as a map of its own). What is outside the domain stays blank.
@@ -32,29 +28,14 @@ pub fn conjugate_svg(
     if dimension > 2 {
         return Err(Error::Argument(format!("pictures show one or two dimensions, not {dimension}")));
     }
-    let mut svg = String::new();
-    {
-        let size = if dimension == 1 { (1000, 460) } else { (1290, 460) };
-        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        let drawn = if dimension == 1 {
-            lines(&root, f, envelope, conjugate, title)
-        } else {
-            maps(&root, f, envelope, conjugate, title)
-        };
-        drawn.map_err(|e| Error::Argument(format!("the picture cannot be drawn: {e}")))?;
+    if dimension == 1 {
+        svg((1000, 460), title, |root| lines(root, f, envelope, conjugate))
+    } else {
+        svg((1290, 460), title, |root| maps(root, f, envelope, conjugate))
     }
-    Ok(svg)
 }
 
-fn lines(
-    root: &Area<'_>,
-    f: &GridFunction,
-    envelope: &GridFunction,
-    conjugate: &GridFunction,
-    title: &str,
-) -> Fallible {
-    root.fill(&WHITE)?;
-    let root = root.titled(title, ("sans-serif", 22))?;
+fn lines(root: &Area<'_>, f: &GridFunction, envelope: &GridFunction, conjugate: &GridFunction) -> Fallible {
     let panels = root.split_evenly((1, 2));
     let function = [("f", f, COLOURS[0], 3), ("convex envelope f**", envelope, COLOURS[1], 2)];
     panel(&panels[0], "x", "", &function)?;
@@ -70,16 +51,7 @@ fn panel(area: &Area<'_>, x: &str, y: &str, all: &[(&str, &GridFunction, RGBColo
         .x_label_area_size(45)
         .y_label_area_size(70)
         .build_cartesian_2d(span(axis.iter().copied()), span(values))?;
-    chart
-        .configure_mesh()
-        .x_desc(x)
-        .y_desc(y)
-        .x_label_formatter(&|x| significant(*x))
-        .y_label_formatter(&|y| significant(*y))
-        .light_line_style(BLACK.mix(0.04))
-        .label_style(TEXT)
-        .axis_desc_style(TEXT)
-        .draw()?;
+    styled(chart.configure_mesh().x_desc(x).y_desc(y)).draw()?;
     for &(name, f, colour, width) in all {
         let points: Vec<(f64, f64)> = axis.iter().copied().zip(f.values().iter().copied()).collect();
         // A line for each part of the domain.
@@ -104,15 +76,7 @@ fn panel(area: &Area<'_>, x: &str, y: &str, all: &[(&str, &GridFunction, RGBColo
     Ok(())
 }
 
-fn maps(
-    root: &Area<'_>,
-    f: &GridFunction,
-    envelope: &GridFunction,
-    conjugate: &GridFunction,
-    title: &str,
-) -> Fallible {
-    root.fill(&WHITE)?;
-    let root = root.titled(title, ("sans-serif", 22))?;
+fn maps(root: &Area<'_>, f: &GridFunction, envelope: &GridFunction, conjugate: &GridFunction) -> Fallible {
     let panels = root.split_evenly((1, 3));
     // The function and its envelope on one scale, so that they can be compared: that of the function's domain, around
     // which the envelope rises with the largest slopes there are.
@@ -136,18 +100,8 @@ fn map(area: &Area<'_>, name: &str, names: [&str; 2], f: &GridFunction, values: 
         .x_label_area_size(42)
         .y_label_area_size(56)
         .build_cartesian_2d(first.1.start..last.1.end, bottom.1.start..top.1.end)?;
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .x_desc(names[0])
-        .y_desc(names[1])
-        .x_labels(6)
-        .y_labels(8)
-        .x_label_formatter(&|x| significant(*x))
-        .y_label_formatter(&|y| significant(*y))
-        .label_style(TEXT)
-        .axis_desc_style(TEXT)
-        .draw()?;
+    let mut mesh = chart.configure_mesh();
+    styled(mesh.disable_mesh().x_desc(names[0]).y_desc(names[1]).x_labels(6).y_labels(8)).draw()?;
     let rows = f.grid().axes()[1].len();
     let colour =
         |v: f64| ViridisRGB.get_color_normalized(v.clamp(values.start, values.end), values.start, values.end);

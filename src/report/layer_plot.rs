@@ -8,8 +8,8 @@ use crate::activation::PiecewiseAffine;
 use crate::maso::SplinedActivation;
 use crate::{Error, Result};
 
-use super::plot::{Area, COLOURS, Fallible, TEXT, logarithmic, padded};
-use super::table::significant;
+use super::drawing::{Area, COLOURS, Fallible, TEXT, styled, svg};
+use super::plot::{logarithmic, padded};
 use super::{ALL_LAYERS, LayerRow};
 
 /// Lines beside the picture at most; the layers with the largest errors.
@@ -26,21 +26,10 @@ pub fn layers_svg(rows: &[LayerRow], title: &str) -> Result<String> {
     if rows.is_empty() {
         return Err(Error::Argument("there are no rows to draw".to_owned()));
     }
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (940, 480)).into_drawing_area();
-        draw_errors(&root, rows, title).map_err(|e| undrawable(&*e))?;
-    }
-    Ok(svg)
+    svg((940, 480), title, |root| draw_errors(root, rows))
 }
 
-fn undrawable(error: &dyn std::error::Error) -> Error {
-    Error::Argument(format!("the picture cannot be drawn: {error}"))
-}
-
-fn draw_errors(root: &Area<'_>, rows: &[LayerRow], title: &str) -> Fallible {
-    root.fill(&WHITE)?;
-    let root = root.titled(title, ("sans-serif", 22))?;
+fn draw_errors(root: &Area<'_>, rows: &[LayerRow]) -> Fallible {
     let (chart, side) = root.split_horizontally(720);
     let mut names: Vec<(&str, bool)> = vec![];
     for row in rows {
@@ -63,18 +52,15 @@ fn draw_errors(root: &Area<'_>, rows: &[LayerRow], title: &str) -> Fallible {
         .x_label_area_size(45)
         .y_label_area_size(80)
         .build_cartesian_2d(logarithmic(x), logarithmic(y))?;
-    chart
-        .configure_mesh()
-        .x_desc("pieces of each part")
-        .y_desc("relative RMSE of the outputs")
-        .x_labels(20)
-        .y_labels(20)
-        .x_label_formatter(&|x| significant(*x))
-        .y_label_formatter(&|y| significant(*y))
-        .light_line_style(BLACK.mix(0.04))
-        .label_style(TEXT)
-        .axis_desc_style(TEXT)
-        .draw()?;
+    styled(
+        chart
+            .configure_mesh()
+            .x_desc("pieces of each part")
+            .y_desc("relative RMSE of the outputs")
+            .x_labels(20)
+            .y_labels(20),
+    )
+    .draw()?;
     for (i, (name, all, points)) in lines.iter().enumerate() {
         let colour = if *all { BLACK } else { COLOURS[(i - 1) % COLOURS.len()] };
         let style = colour.stroke_width(if *all { 3 } else { 2 });
@@ -111,12 +97,7 @@ fn shortened(name: &str) -> String {
 /// # Errors
 /// [`Error::Argument`] where the drawing fails.
 pub fn activation_svg(spline: &SplinedActivation, title: &str) -> Result<String> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (940, 860)).into_drawing_area();
-        draw_activation(&root, spline, title).map_err(|e| undrawable(&*e))?;
-    }
-    Ok(svg)
+    svg((940, 860), title, |root| draw_activation(root, spline))
 }
 
 /// A line of a diagram: its name, colour, width, points, and marks on it.
@@ -140,9 +121,7 @@ fn shown(spline: &SplinedActivation) -> [f64; 2] {
     }
 }
 
-fn draw_activation(root: &Area<'_>, spline: &SplinedActivation, title: &str) -> Fallible {
-    root.fill(&WHITE)?;
-    let root = root.titled(title, ("sans-serif", 22))?;
+fn draw_activation(root: &Area<'_>, spline: &SplinedActivation) -> Fallible {
     let (charts, side) = root.split_horizontally(720);
     let areas = charts.split_evenly((3, 1));
     let sides = side.split_evenly((3, 1));
@@ -213,17 +192,7 @@ fn panel((area, side): (&Area<'_>, &Area<'_>), x: Range<f64>, name: &str, lines:
         .x_label_area_size(30)
         .y_label_area_size(90)
         .build_cartesian_2d(x, low - margin..high + margin)?;
-    chart
-        .configure_mesh()
-        .y_desc(name)
-        .x_labels(12)
-        .y_labels(6)
-        .x_label_formatter(&|x| significant(*x))
-        .y_label_formatter(&|y| significant(*y))
-        .light_line_style(BLACK.mix(0.04))
-        .label_style(TEXT)
-        .axis_desc_style(TEXT)
-        .draw()?;
+    styled(chart.configure_mesh().y_desc(name).x_labels(12).y_labels(6)).draw()?;
     for (i, line) in lines.iter().enumerate() {
         let style = line.colour.stroke_width(line.width);
         chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;

@@ -1,6 +1,7 @@
 //! Measurements over many settings, as tables and pictures.
 
 mod conjugate;
+mod drawing;
 mod judge;
 mod layer_plot;
 mod layer_table;

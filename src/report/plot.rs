@@ -2,26 +2,14 @@
 
 use std::ops::Range;
 
-use plotters::coord::Shift;
 use plotters::coord::combinators::{BindKeyPoints, LogCoord, WithKeyPoints};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 use crate::{Error, Result};
 
-use super::table::significant;
+use super::drawing::{Area, COLOURS, Fallible, TEXT, styled, svg};
 use super::{Made, Row};
-
-/// Colours that stay apart for colour-blind readers too (Okabe & Ito 2008).
-pub(super) const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(90, 90, 90),
-];
 
 /// One line: for each number of pieces the lowest, mean and highest value over seeds.
 struct Series {
@@ -38,24 +26,14 @@ pub fn sweep_svg(rows: &[Row], title: &str) -> Result<String> {
     if rows.is_empty() {
         return Err(Error::Argument("there are no rows to draw".to_owned()));
     }
-    let mut svg = String::new();
     // The same height for each diagram, whatever is known.
     let known = |value: &dyn Fn(&Row) -> bool| u32::from(rows.iter().any(value));
     let height =
         40 + 360 * (1 + known(&|row| row.agreement.is_some()) + known(&|row| row.accuracy.is_some()));
-    {
-        let root = SVGBackend::with_string(&mut svg, (940, height)).into_drawing_area();
-        draw(&root, rows, title).map_err(|e| Error::Argument(format!("the picture cannot be drawn: {e}")))?;
-    }
-    Ok(svg)
+    svg((940, height), title, |root| draw(root, rows))
 }
 
-pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(super) type Fallible = std::result::Result<(), Box<dyn std::error::Error>>;
-
-fn draw(root: &Area<'_>, rows: &[Row], title: &str) -> Fallible {
-    root.fill(&WHITE)?;
-    let root = root.titled(title, ("sans-serif", 22))?;
+fn draw(root: &Area<'_>, rows: &[Row]) -> Fallible {
     let (charts, side) = root.split_horizontally(740);
     let errors = series(rows, |row| Some(row.relative_rmse));
     let percent = |share: Option<f64>| share.map(|share| 100.0 * share);
@@ -92,17 +70,7 @@ where
         .x_label_area_size(45)
         .y_label_area_size(70)
         .build_cartesian_2d(logarithmic(x), y)?;
-    chart
-        .configure_mesh()
-        .x_desc("pieces of each half")
-        .y_desc(name)
-        .y_labels(10)
-        .x_labels(20)
-        .x_label_formatter(&|x| significant(*x))
-        .y_label_formatter(&|y| significant(*y))
-        .light_line_style(BLACK.mix(0.04))
-        .label_style(TEXT)
-        .axis_desc_style(TEXT)
+    styled(chart.configure_mesh().x_desc("pieces of each half").y_desc(name).y_labels(10).x_labels(20))
         .draw()?;
     for (series, colour) in all.iter().zip(COLOURS.iter().cycle()) {
         let up = series.points.iter().map(|(x, [low, _, _])| (*x, *low));
@@ -129,8 +97,6 @@ fn legend(area: &Area<'_>, all: &[Series]) -> Fallible {
     }
     Ok(())
 }
-
-pub(super) const TEXT: (&str, u32) = ("sans-serif", 15);
 
 /// One series for each way to make a spline.
 fn series(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> Vec<Series> {
