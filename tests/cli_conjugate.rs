@@ -1,19 +1,17 @@
 //! `fenchel conjugate`, `fenchel sample` and `fenchel legendre` from outside: what they write, and what they refuse.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
-use fenchel::data::{NpyWriter, NpzEntry, NpzWriter, OutputFile, read_array};
+use common::place::Place;
+use fenchel::data::{read_array, write_npy};
 use fenchel::engine::{DeviceChoice, device};
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
-
-struct Place(tempfile::TempDir);
 
 impl Place {
     /// `x^2` on [-2, 2] x [-1, 1] plus `y^2 / 2`, and slopes within what it has.
     fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        let place = Self::with(&[]);
         let (x, y) = (axis(-2.0, 2.0, 81), axis(-1.0, 1.0, 41));
         place.npz("axes.npz", &[("axis0", &[81], &x), ("axis1", &[41], &y)]);
         let (s, t) = (axis(-3.0, 3.0, 13), axis(-0.75, 0.75, 7));
@@ -23,22 +21,8 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn npz(&self, name: &str, arrays: &[(&str, &[usize], &[f64])]) {
-        let entries = arrays.iter().map(|(name, shape, _)| NpzEntry::new::<f64>(name, shape));
-        let mut writer = NpzWriter::create(OutputFile::create(&self.path(name)).unwrap(), entries).unwrap();
-        arrays.iter().for_each(|(name, _, values)| writer.append(name, values).unwrap());
-        writer.finish().unwrap();
-    }
-
     fn npy(&self, name: &str, shape: &[usize], values: &[f64]) {
-        let output = OutputFile::create(&self.path(name)).unwrap();
-        let mut writer = NpyWriter::<f64>::create(output, shape).unwrap();
-        writer.write(values).unwrap();
-        writer.finish().unwrap();
+        write_npy(&self.path(name), shape, values).unwrap();
     }
 
     fn read(&self, name: &str, key: Option<&str>) -> (Vec<usize>, Vec<f64>) {
@@ -46,23 +30,10 @@ impl Place {
         (array.shape().to_vec(), array.into_iter().collect())
     }
 
-    /// Runs in the folder.
-    fn run(&self, command: &str) -> Output {
-        let words = command.split_whitespace().map(str::to_owned);
-        Command::new(env!("CARGO_BIN_EXE_fenchel")).args(words).current_dir(self.0.path()).output().unwrap()
-    }
-
-    fn succeed(&self, command: &str) -> serde_json::Value {
-        let output = self.run(&format!("{command} --json"));
-        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
     /// The exit code and the one line that says why; nothing is written.
     fn fail(&self, command: &str, code: i32) -> String {
-        let output = self.run(command);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{command}: {text}");
+        let (found, _, text) = self.run(command);
+        assert_eq!(found, Some(code), "{command}: {text}");
         assert_eq!(text.lines().count(), 1, "{command}: {text}");
         assert!(!self.path("c.npy").exists() && !self.path("s.npz").exists(), "{command} left something");
         text
@@ -137,7 +108,7 @@ fn functions_at_points() {
 #[test]
 fn a_network_becomes_a_spline_without_gradients() {
     let place = Place::new();
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/moons.onnx");
+    let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/moons.onnx");
     std::fs::copy(model, place.path("m.onnx")).unwrap();
     place.succeed("sample m.onnx --axes axes.npz --outputs 1 -o g.npy");
     assert_eq!(place.read("g.npy", None).0, [81, 41]);

@@ -1,57 +1,28 @@
 //! `fenchel difference` from outside: what it writes and prints, and what it refuses.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod common;
 
+use std::fs;
+
+use common::place::Place;
 use fenchel::data::{array_names, read_array};
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
 use ndarray::{ArrayD, Axis};
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_fenchel");
-
-/// A folder of its own with networks, the inputs that are known of them as `NAME.npz` (key `x`), and older results.
-struct Place(tempfile::TempDir);
-
 impl Place {
-    fn with(networks: &[&str]) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
-        for name in networks {
-            fs::copy(assets.join(format!("{name}.onnx")), place.path(&format!("{name}.onnx"))).unwrap();
-            let golden = assets.join(format!("golden/{name}.npz"));
-            fs::copy(golden, place.path(&format!("{name}.npz"))).unwrap();
-        }
+    /// Networks, the inputs that are known of them as `NAME.npz` (key `x`), and older results.
+    fn of(networks: &[&str]) -> Self {
+        let files = networks.iter().flat_map(|name| [format!("{name}.onnx"), format!("golden/{name}.npz")]);
+        let files: Vec<String> = files.collect();
+        let place = Self::with(&files.iter().map(String::as_str).collect::<Vec<_>>());
         fs::write(place.path("old.npz"), b"an older result").unwrap();
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     fn array(&self, name: &str, key: Option<&str>) -> ArrayD<f64> {
         read_array(&self.path(name), key).unwrap()
-    }
-
-    /// Runs the program; its exit code, and what it says on standard output and on standard error.
-    fn run(&self, arguments: &str) -> (Option<i32>, String, String) {
-        let output = assert_cmd::Command::new(PROGRAM)
-            .current_dir(self.0.path())
-            .args(arguments.split_whitespace())
-            .timeout(Duration::from_secs(120))
-            .output()
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    }
-
-    fn done(&self, arguments: &str) -> String {
-        let (code, said, errors) = self.run(arguments);
-        assert_eq!((code, errors.as_str()), (Some(0), ""), "fenchel {arguments}\n{said}");
-        said
     }
 
     fn json(&self, arguments: &str) -> Value {
@@ -61,7 +32,7 @@ impl Place {
     /// The program must refuse in one line, name all `parts`, and leave every file as it was.
     fn fails(&self, arguments: &str, code: i32, parts: &[&str]) {
         let names = || {
-            let names = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            let names = fs::read_dir(self.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
             let mut names: Vec<_> = names.collect();
             names.sort();
             names
@@ -88,7 +59,7 @@ fn difference(values: &ArrayD<f64>, reference: &ArrayD<f64>) -> f64 {
 
 #[test]
 fn parts_and_pieces_are_those_of_the_network() {
-    let place = Place::with(&["digits_relu"]);
+    let place = Place::of(&["digits_relu"]);
     let on = "digits_relu.onnx --data digits_relu.npz --key x";
     let document = place.json(&format!("difference {on} --jacobian --segments 500 --seed 7 -o d.npz"));
     place.done(&format!("run {on} -o y.npy --jacobian j.npy --precision f64"));
@@ -140,7 +111,7 @@ fn golden_x(place: &Place) -> ArrayD<f64> {
 
 #[test]
 fn parts_of_networks_rows_and_outputs_can_be_chosen() {
-    let place = Place::with(&["digits_relu"]);
+    let place = Place::of(&["digits_relu"]);
     let on = "digits_relu.onnx --data digits_relu.npz --key x";
     place.done(&format!("difference {on} --segments 10 -o all.npz"));
     assert_eq!(array_names(&place.path("all.npz")).unwrap(), ["convex", "subtracted"]);
@@ -174,7 +145,7 @@ fn parts_of_networks_rows_and_outputs_can_be_chosen() {
 
 #[test]
 fn what_cannot_be_done_is_refused_in_one_line() {
-    let place = Place::with(&["digits_gelu", "moons"]);
+    let place = Place::of(&["digits_gelu", "moons"]);
     place.fails(
         "difference digits_gelu.onnx --data digits_gelu.npz --key x -o old.npz",
         1,

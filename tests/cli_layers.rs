@@ -1,50 +1,17 @@
 //! `fenchel layers` from outside: what it writes, and what it refuses.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use common::place::Place;
 use fenchel::data::read_array;
 use fenchel::tolerance::{CLOSE, relative_difference};
 use serde_json::Value;
 
-/// A folder of its own, with copies of assets in it.
-struct Place(tempfile::TempDir);
-
 impl Place {
-    fn with(assets: &[&str]) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        for name in assets {
-            let asset = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name);
-            fs::copy(asset, place.path(name)).unwrap();
-        }
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Exit code, standard output and error.
-    fn run(&self, arguments: &str) -> (Option<i32>, String, String) {
-        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_fenchel"))
-            .current_dir(self.0.path())
-            .args(arguments.split_whitespace())
-            .timeout(Duration::from_secs(120))
-            .output()
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    }
-
-    fn done(&self, arguments: &str) -> String {
-        let (code, said, error) = self.run(arguments);
-        assert_eq!((code, &error[..]), (Some(0), ""), "fenchel {arguments}");
-        said
-    }
-
     fn names(&self, folder: &str) -> BTreeSet<String> {
         let entries = fs::read_dir(self.path(folder)).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()

@@ -1,59 +1,32 @@
 //! `fenchel plane` and `fenchel render` from outside: what they write, and what they refuse.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
-use fenchel::data::{NpzEntry, NpzWriter, OutputFile, read_array};
+use common::place::Place;
+use fenchel::data::read_array;
 use fenchel::engine::{Context, Cpu, DeviceChoice, device};
 use fenchel::network::onnx;
 use fenchel::render::{category, read_plane};
 use fenchel::tolerance::{APPROXIMATE, CLOSE, relative_difference};
 use ndarray::{Array2, s};
 
-struct Place(tempfile::TempDir);
-
 impl Place {
     /// The networks and data of the assets, and the rectangle of the moons as `plane.npz`.
     fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        for name in ["moons.onnx", "moons.npz", "digits_cnn.onnx", "digits.npz"] {
-            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name);
-            std::fs::copy(from, place.path(name)).unwrap();
-        }
+        let place = Self::with(&["moons.onnx", "moons.npz", "digits_cnn.onnx", "digits.npz"]);
         place.succeed("plane moons.onnx --data moons.npz --domain -o plane.npz");
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     fn plane(&self, name: &str, origin: &[f64], u: &[f64], v: &[f64]) {
-        let arrays = [("origin", origin), ("u", u), ("v", v)];
-        let entries = arrays.map(|(name, values)| NpzEntry::new::<f64>(name, &[values.len()]));
-        let mut writer = NpzWriter::create(OutputFile::create(&self.path(name)).unwrap(), entries).unwrap();
-        arrays.iter().for_each(|(name, values)| writer.append(name, values).unwrap());
-        writer.finish().unwrap();
-    }
-
-    /// Runs in the folder.
-    fn run(&self, command: &str) -> Output {
-        let words = command.split_whitespace();
-        Command::new(env!("CARGO_BIN_EXE_fenchel")).args(words).current_dir(self.0.path()).output().unwrap()
-    }
-
-    fn succeed(&self, command: &str) -> serde_json::Value {
-        let output = self.run(&format!("{command} --json"));
-        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        self.npz(name, &[("origin", &[origin.len()], origin), ("u", &[u.len()], u), ("v", &[v.len()], v)]);
     }
 
     /// The one line that says why; nothing is written.
     fn fail(&self, command: &str, code: i32) -> String {
-        let output = self.run(command);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{command}: {text}");
+        let (found, _, text) = self.run(command);
+        assert_eq!(found, Some(code), "{command}: {text}");
         assert!(text.starts_with("error: "), "{command}: {text}");
         let left = ["i.png", "d.npy", "l.svg", "p.npz"].iter().find(|name| self.path(name).exists());
         assert!(left.is_none(), "{command} left {left:?}");

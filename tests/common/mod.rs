@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod place;
+
 use fenchel::engine::Activation;
 use fenchel::network::operators::Dense;
 use fenchel::network::{Constant, Network};
