@@ -24,6 +24,7 @@ mod run;
 mod sample;
 mod session;
 mod sweep;
+mod what;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -4,21 +4,23 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
 use crate::data::OutputFile;
 use crate::engine::SplineEngine;
-use crate::network::Network;
 use crate::render::{
-    ColourMap, Drawn, MOST_PIXELS, NetworkField, Picture, Quantity, Scale, categories_svg, extremes,
-    read_plane, scale_svg,
+    ColourMap, Drawn, MOST_PIXELS, Picture, Scale, categories_svg, extremes, read_plane, scale_svg,
 };
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
 
 use super::args::{self, Size};
 use super::session::{Job, Session, file_name};
+use super::what::{Subject, What};
+
+/// Categories of which the shares are printed.
+const MOST_LISTED: usize = 20;
 
 #[derive(Debug, Args)]
 #[command(
@@ -33,6 +35,10 @@ use super::session::{Job, Session, file_name};
 pub(super) struct Arguments {
     #[command(flatten)]
     pub model: args::Model,
+
+    /// A spline of the network, from fenchel fit: what is drawn is then of the spline
+    #[arg(long, value_name = "S.safetensors")]
+    pub spline: Option<PathBuf>,
 
     /// The plane: arrays origin, u, v [D], as fenchel plane writes them
     #[arg(long, value_name = "PLANE.npz")]
@@ -74,35 +80,6 @@ pub(super) struct Arguments {
     pub legend: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum What {
-    /// One output
-    Value,
-    /// The largest output, by its number
-    Class,
-    /// By how much the largest output is above the second largest
-    Margin,
-}
-
-impl What {
-    fn quantity(self) -> Quantity {
-        match self {
-            Self::Value => Quantity::Value,
-            Self::Class => Quantity::Class,
-            Self::Margin => Quantity::Margin,
-        }
-    }
-
-    /// For legends and tables.
-    fn title(self, outputs: &[usize]) -> String {
-        match self {
-            Self::Value => format!("output {}", outputs[0]),
-            Self::Class => "class".to_owned(),
-            Self::Margin => "margin".to_owned(),
-        }
-    }
-}
-
 fn size(text: &str) -> Result<Size, String> {
     let side = |text: &str| text.parse().ok().filter(|n| (1..=MOST_PIXELS).contains(n));
     let sides = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
@@ -121,8 +98,10 @@ fn ends(text: &str) -> Result<Range<f64>, String> {
 }
 
 pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
-    if arguments.what == What::Class && (arguments.range.is_some() || arguments.diverging) {
-        return Err(Error::Argument("classes have no --range and are not --diverging".to_owned()));
+    let what = arguments.what;
+    if what.is_categorical() && (arguments.range.is_some() || arguments.diverging) {
+        let plural = if what == What::Class { "classes" } else { "pieces" };
+        return Err(Error::Argument(format!("{plural} have no --range and are not --diverging")));
     }
     let files = [Some(&arguments.output), arguments.npy.as_ref(), arguments.legend.as_ref()];
     let files: Vec<&PathBuf> = files.into_iter().flatten().collect();
@@ -132,14 +111,14 @@ pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
         return Err(Error::Argument(format!("two results cannot share the file '{}'", path.display())));
     }
     let slice = read_plane(&arguments.plane)?;
-    let network = arguments.model.load()?.network;
-    session.on_engine("f32", Rendering { session, arguments, network, slice })
+    let subject = Subject::open(&arguments.model, arguments.spline.as_deref())?;
+    session.on_engine(subject.precision(), Rendering { session, arguments, subject, slice })
 }
 
 struct Rendering<'a> {
     session: &'a Session,
     arguments: &'a Arguments,
-    network: Network,
+    subject: Subject,
     slice: Slice,
 }
 
@@ -147,12 +126,12 @@ impl Job for Rendering<'_> {
     type Output = ();
 
     fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
-        let Self { session, arguments, network, slice } = self;
+        let Self { session, arguments, subject, slice } = self;
         let context = &session.context;
         let Size { width, height } = arguments.size;
-        let all = network.outputs().map(|node| node.shape().iter().product::<usize>()).sum();
-        let outputs = arguments.outputs.choose(all)?;
-        let field = NetworkField::new(&engine, &network, &slice, arguments.what.quantity(), &outputs)?;
+        let outputs = arguments.outputs.choose(subject.outputs())?;
+        let field = subject.field(&engine, arguments.what, &slice, &outputs, context)?;
+        let field = &*field;
         let create = |path: &PathBuf| OutputFile::create(path);
         let png = create(&arguments.output)?;
         let data = arguments.npy.as_ref().map(create).transpose()?;
@@ -161,11 +140,15 @@ impl Job for Rendering<'_> {
         let start = Instant::now();
         let range = match &arguments.range {
             Some(range) => Some(range.clone()),
-            None => extremes(&field, [height, width], context)?.map(|[low, high]| spread(low, high)),
+            None => extremes(field, [height, width], context)?.map(|[low, high]| spread(low, high)),
         };
-        let map = if arguments.diverging { ColourMap::Diverging } else { ColourMap::Sequential };
+        let map = if arguments.diverging || arguments.what.is_signed() {
+            ColourMap::Diverging
+        } else {
+            ColourMap::Sequential
+        };
         let scale = match range {
-            Some(range) if arguments.what != What::Class => Some(Scale::new(map, range)?),
+            Some(range) if !arguments.what.is_categorical() => Some(Scale::new(map, range)?),
             _ => None,
         };
         let picture = Picture {
@@ -174,7 +157,7 @@ impl Job for Rendering<'_> {
             scale: scale.as_ref(),
             comment: &session.command,
         };
-        let drawn = picture.draw(&field, png, data, context)?;
+        let drawn = picture.draw(field, png, data, context)?;
         let seconds = start.elapsed().as_secs_f64();
         if let Some(mut legend) = legend {
             let title = format!("{}: {}", file_name(&arguments.model.model), arguments.what.title(&outputs));
@@ -230,8 +213,11 @@ fn report(
             text += &format!("colours from {low} to {high}; values from {least} to {largest}, ");
             text += &format!("{:.2} % beyond the colours\n", 100.0 * beyond);
         }
-        for (class, share) in shares {
-            text += &format!("class {class}: {:.2} %\n", 100.0 * share);
+        if shares.len() > MOST_LISTED {
+            text += &format!("{} categories\n", shares.len());
+        }
+        for (class, share) in shares.iter().filter(|_| shares.len() <= MOST_LISTED) {
+            text += &format!("{} {class}: {:.2} %\n", arguments.what.category(), 100.0 * share);
         }
         text
     })

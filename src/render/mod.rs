@@ -7,15 +7,19 @@
 mod colour;
 mod field;
 mod legend;
+mod network;
 mod picture;
 mod plane;
 mod png;
+mod spline;
 
 pub use colour::{ColourMap, Rgb, Scale, category};
-pub use field::{Band, Field, NetworkField, Quantity};
+pub use field::{Band, Field, Quantity};
 pub use legend::{categories_svg, scale_svg};
+pub use network::{NetworkField, Slope, SlopeField};
 pub use picture::{Drawn, MOST_SAMPLES, Picture, extremes};
 pub use plane::{
     around, input_directions, principal_directions, random_directions, read_plane, rectangle, write_plane,
 };
 pub use png::{MOST_PIXELS, write_png};
+pub use spline::{SplineField, SplineQuantity};

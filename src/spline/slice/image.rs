@@ -14,7 +14,7 @@ use crate::spline::{
 use crate::{Error, Result, Scalar};
 
 use super::planes::{check_length, planes, projected};
-use super::{Slice, dot};
+use super::{Frame, Slice, dot};
 
 /// One output of a spline, or of its certificate, on a slice: laid out on an engine.
 ///
@@ -38,8 +38,7 @@ enum Pieces<E: SplineEngine> {
     Soft {
         jets: HeldJets<E>,
         softness: Softness,
-        /// `s u + t v` along two orthonormal directions: `(s a + t b, t c)`.
-        frame: [f64; 3],
+        frame: Frame,
     },
 }
 
@@ -109,8 +108,8 @@ impl<E: SplineEngine> Sliced<E> {
                             let reason = "a soft spline takes all anchors into both halves";
                             return Err(Error::Argument(reason.to_owned()));
                         }
-                        let (jets, frame) = projected(&source, &inside, output, context)?;
-                        Pieces::Soft { jets: held(engine, &jets)?, softness, frame }
+                        let jets = held(engine, &projected(&source, &inside, output, context)?)?;
+                        Pieces::Soft { jets, softness, frame: inside.frame() }
                     }
                 }
             }
@@ -140,6 +139,11 @@ impl<E: SplineEngine> Sliced<E> {
         matches!(self.pieces, Pieces::Hard { .. })
     }
 
+    /// Bytes that [`image`](Self::image) holds, whatever the picture.
+    pub fn scratch(&self) -> u64 {
+        self.engine.spline_scratch()
+    }
+
     /// Bytes that [`image`](Self::image) holds for each pixel.
     pub fn bytes_per_pixel() -> u64 {
         // Values and pieces; of soft splines points instead of pieces.
@@ -159,7 +163,7 @@ impl<E: SplineEngine> Sliced<E> {
     ) -> Result<SliceImage<E::Scalar>> {
         let (width, height) = (across.len(), up.len());
         let picture = (width as u64).saturating_mul(height as u64).saturating_mul(Self::bytes_per_pixel());
-        let (needed, budget) = (picture.saturating_add(self.engine.spline_scratch()), context.memory());
+        let (needed, budget) = (picture.saturating_add(self.scratch()), context.memory());
         if needed > budget {
             return Err(Error::Memory {
                 what: format!("a picture of {width}x{height} pixels"),
@@ -214,7 +218,7 @@ impl<E: SplineEngine> Sliced<E> {
         &self,
         jets: &HeldJets<E>,
         softness: Softness,
-        [a, b, c]: [f64; 3],
+        frame: Frame,
         across: &[E::Scalar],
         up: &[E::Scalar],
         context: &Context,
@@ -226,8 +230,8 @@ impl<E: SplineEngine> Sliced<E> {
         if count > 0 {
             let points = up.iter().flat_map(|t| {
                 across.iter().flat_map(move |s| {
-                    let (s, t) = (s.f64(), t.f64());
-                    [s * a + t * b, t * c, 0.0].map(E::Scalar::of)
+                    let [x, y] = frame.point(s.f64(), t.f64());
+                    [x, y, 0.0].map(E::Scalar::of)
                 })
             });
             let points = Array2::from_shape_vec((count, 3), points.collect())

@@ -84,6 +84,40 @@ impl Slice {
     pub fn point(&self, s: f64, t: f64) -> Vec<f64> {
         moved(&moved(&self.origin, s, &self.u), t, &self.v)
     }
+
+    /// Two orthonormal directions along it.
+    pub fn frame(&self) -> Frame {
+        let a = norm(&self.u);
+        let b = over(dot(&self.u, &self.v), a);
+        Frame { a, b, c: norm(&moved(&self.v, -over(b, a), &self.u)) }
+    }
+}
+
+/// Two orthonormal directions along a slice: `e` along `u`, and `f` with `v = b e + c f`, `c >= 0`; `u = a e`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Frame {
+    a: f64,
+    b: f64,
+    c: f64,
+}
+
+impl Frame {
+    /// `s u + t v` along the two directions.
+    pub fn point(self, s: f64, t: f64) -> [f64; 2] {
+        [s * self.a + t * self.b, t * self.c]
+    }
+
+    /// The products of a vector with the two directions, from those with `u` and `v`: of a gradient, its part along
+    /// the slice. 0 along a direction that the slice lacks.
+    pub fn along(self, [u, v]: [f64; 2]) -> [f64; 2] {
+        let first = over(u, self.a);
+        [first, over(v - self.b * first, self.c)]
+    }
+}
+
+/// 0 over 0.
+fn over(x: f64, length: f64) -> f64 {
+    if length > 0.0 { x / length } else { 0.0 }
 }
 
 /// `x + factor y`

@@ -10,7 +10,7 @@ use crate::spline::JetSource;
 use crate::spline::jets::check_outputs;
 use crate::{Error, Result, Scalar};
 
-use super::{Slice, dot, moved, norm};
+use super::Slice;
 
 /// The planes `[M, 3]` (`p_i`, `q_i`, `r_i`) of one output of a source on a slice: of the lower half, and of the upper
 /// half negated, so that both take maxima. `output` counts those of the source.
@@ -58,9 +58,9 @@ pub(super) fn check_length(slice: &Slice, dimension: usize) -> Result<()> {
     )))
 }
 
-/// The jets of one output in three coordinates, along two orthonormal directions of a slice and away from it: at points
-/// of the slice, tangents and distances are what they were. Each is the anchor's coordinates, a value and three slopes;
-/// behind them the frame `(a, b, c)`, with which `s u + t v` has the coordinates `(s a + t b, t c, 0)`.
+/// The jets of one output in three coordinates, along the two directions of a slice's [`Frame`](super::Frame) and away
+/// from it: at points of the slice, tangents and distances are what they were. Each is the anchor's coordinates, a value
+/// and three slopes.
 ///
 /// # Errors
 /// As [`planes`].
@@ -69,24 +69,15 @@ pub(super) fn projected<E: SplineEngine>(
     slice: &Slice,
     output: usize,
     context: &Context,
-) -> Result<(Vec<[f64; 7]>, [f64; 3])> {
-    let Slice { u, v, .. } = slice;
-    let a = norm(u);
-    let over = |x: f64, length: f64| if length > 0.0 { x / length } else { 0.0 };
-    let b = over(dot(u, v), a);
-    let c = norm(&moved(v, -over(b, a), u));
-    // Products with u and v become those with the directions.
-    let along = |[u, v]: [f64; 2]| {
-        let first = over(u, a);
-        [first, over(v - b * first, c)]
-    };
+) -> Result<Vec<[f64; 7]>> {
+    let frame = slice.frame();
     let held = (14 * source.anchors() * size_of::<f64>()) as u64;
     let jets = tangents(source, slice, output, held, context)?.into_iter().map(|tangent| {
-        let ([x, y], [p, q]) = (along(tangent.steps), along(tangent.slopes));
+        let ([x, y], [p, q]) = (frame.along(tangent.steps), frame.along(tangent.slopes));
         let away = (tangent.squared - x * x - y * y).max(0.0).sqrt();
         [x, y, away, tangent.value + p * x + q * y, p, q, 0.0]
     });
-    Ok((jets.collect(), [a, b, c]))
+    Ok(jets.collect())
 }
 
 /// The tangents of one output of a source on a slice, for someone who makes `held` bytes of them.
