@@ -95,12 +95,13 @@ pub(super) fn check_one(what: &str, outputs: &[usize]) -> Result<usize> {
 }
 
 /// # Errors
-/// [`Error::NonFinite`] for the first of the values, `each` of a point, that is no number; `first` points come before.
-pub(super) fn check_points<S: Scalar>(values: &[S], each: usize, first: usize) -> Result<()> {
+/// [`Error::NonFinite`] for the first of the values of a `subject`, `each` of a point, that is no number; `first` points
+/// come before.
+pub(super) fn check_points<S: Scalar>(subject: &str, values: &[S], each: usize, first: usize) -> Result<()> {
     match values.iter().position(|v| !v.f64().is_finite()) {
         None => Ok(()),
         Some(at) => {
-            let what = "what is drawn at the points of a picture, counted row by row".to_owned();
+            let what = format!("the {subject} at the points of a picture, counted row by row");
             Err(Error::NonFinite { what, row: first + at / each })
         }
     }

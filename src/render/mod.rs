@@ -19,7 +19,8 @@ pub use legend::{categories_svg, scale_svg};
 pub use network::{NetworkField, Slope, SlopeField};
 pub use picture::{Drawn, MOST_SAMPLES, Picture, extremes};
 pub use plane::{
-    around, input_directions, principal_directions, random_directions, read_plane, rectangle, write_plane,
+    around, channel_directions, gradient_directions, input_directions, principal_directions,
+    random_directions, read_plane, rectangle, write_plane,
 };
 pub use png::{MOST_PIXELS, write_png};
 pub use spline::{SplineField, SplineQuantity};

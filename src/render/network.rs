@@ -52,7 +52,7 @@ impl<E: Engine> Sampled<E> {
         };
         overlapped(engine, chunks, start, |range, request| {
             let values = engine.receive(request)?;
-            check_points(&values, self.outputs.len(), first + range.start)?;
+            check_points("network", &values, self.outputs.len(), first + range.start)?;
             each(range, &values)
         })
     }
@@ -188,7 +188,7 @@ impl<E: Engine> Field<E> for SlopeField<E> {
         };
         overlapped(engine, chunks, start, |range, request| {
             let slopes = engine.receive(request)?;
-            check_points(&slopes, dimension, first + range.start)?;
+            check_points("slope of the network", &slopes, dimension, first + range.start)?;
             numbers.extend(slopes.chunks_exact(dimension).map(|slope| match (self.slope, slope) {
                 (Slope::Gradient, _) => slope.iter().map(|p| p.f64() * p.f64()).sum::<f64>().sqrt() as f32,
                 (_, slope) => self.slope.of(frame, [slope[0].f64(), slope[1].f64()]),

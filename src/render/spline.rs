@@ -131,7 +131,7 @@ impl<E: SplineEngine> SplineField<E> {
                         Ok(())
                     })?;
                 }
-                check_points(&values, count, first)?;
+                check_points("spline", &values, count, first)?;
                 quantity.read(&values, &self.outputs, band);
             }
             (quantity, Band::Categories(pieces)) => {
@@ -152,7 +152,7 @@ impl<E: SplineEngine> SplineField<E> {
                         _ => ((upper.f64() - lower.f64()) / 2.0) as f32,
                     }));
                 }
-                check_points(&numbers[at..], 1, first)?;
+                check_points("spline", &numbers[at..], 1, first)?;
             }
         }
         Ok(())
