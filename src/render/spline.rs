@@ -127,7 +127,7 @@ impl<E: SplineEngine> SplineField<E> {
                 if let Some(network) = &self.network {
                     network.visit(across, up, first, context, |range, outputs| {
                         let pairs = values[range].iter_mut().zip(outputs);
-                        pairs.for_each(|(value, output)| *value = *value - *output);
+                        pairs.for_each(|(value, output)| *value -= *output);
                         Ok(())
                     })?;
                 }
