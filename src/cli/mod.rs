@@ -19,6 +19,7 @@ mod pieces;
 mod plane;
 mod progress;
 mod recipe;
+mod reduce;
 mod render;
 mod run;
 mod sample;
@@ -85,6 +86,8 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
         Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Render(arguments) => render::render(&session, &arguments),
+        Verb::Reduce(arguments) => reduce::reduce(&session, &arguments),
+        Verb::Compare(arguments) => reduce::compare(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),
