@@ -4,14 +4,17 @@
 //! `t` up, both in `[-1, 1]` from edge to edge. A [`Field`] is what has a value there; a [`Picture`] colours it band by
 //! band into a PNG file.
 
+mod category;
 mod colour;
 mod field;
 mod legend;
+mod light;
 mod picture;
 mod plane;
 mod png;
 
-pub use colour::{ColourMap, Rgb, Scale, category};
+pub use category::category;
+pub use colour::{ColourMap, Rgb, Scale};
 pub use field::{Band, Field, NetworkField, Quantity};
 pub use legend::{categories_svg, scale_svg};
 pub use picture::{Drawn, MOST_SAMPLES, Picture, extremes};
