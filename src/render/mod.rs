@@ -10,6 +10,7 @@ mod legend;
 mod picture;
 mod plane;
 mod png;
+mod text;
 
 pub use colour::{ColourMap, Rgb, Scale, category};
 pub use field::{Band, Field, NetworkField, Quantity};
@@ -19,3 +20,4 @@ pub use plane::{
     around, input_directions, principal_directions, random_directions, read_plane, rectangle, write_plane,
 };
 pub use png::{MOST_PIXELS, write_png};
+pub use text::{Canvas, Horizontal, Text, Vertical};
