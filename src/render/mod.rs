@@ -12,6 +12,7 @@ mod light;
 mod picture;
 mod plane;
 mod png;
+mod text;
 
 pub use category::category;
 pub use colour::{ColourMap, Rgb, Scale};
@@ -22,3 +23,4 @@ pub use plane::{
     around, input_directions, principal_directions, random_directions, read_plane, rectangle, write_plane,
 };
 pub use png::{MOST_PIXELS, write_png};
+pub use text::{Canvas, Horizontal, Text, Vertical};
