@@ -11,13 +11,14 @@ use crate::data::OutputFile;
 use crate::engine::SplineEngine;
 use crate::network::Network;
 use crate::render::{
-    ColourMap, Drawn, MOST_PIXELS, NetworkField, Picture, Quantity, Scale, categories_svg, extremes,
-    read_plane, scale_svg,
+    ColourMap, Drawn, MOST_PIXELS, NetworkField, Picture, Pyramid, Quantity, Scale, Targets, extremes,
+    read_plane,
 };
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
 
 use super::args::{self, Size};
+use super::picture::{self, PictureOptions};
 use super::session::{Job, Session, file_name};
 
 #[derive(Debug, Args)]
@@ -61,9 +62,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub ssaa: usize,
 
+    #[command(flatten)]
+    pub picture: PictureOptions,
+
     /// Where the picture goes
-    #[arg(short, long, value_name = "IMG.png")]
-    pub output: PathBuf,
+    #[arg(short, long, value_name = "IMG.png", required_unless_present = "pyramid")]
+    pub output: Option<PathBuf>,
 
     /// Where the values behind it go, [H, W] with row 0 at the top: f32, or u32 of classes
     #[arg(long, value_name = "DATA.npy")]
@@ -91,6 +95,11 @@ impl What {
             Self::Class => Quantity::Class,
             Self::Margin => Quantity::Margin,
         }
+    }
+
+    /// Whether it has categories, not numbers.
+    pub(super) fn is_categorical(self) -> bool {
+        self == Self::Class
     }
 
     /// For legends and tables.
@@ -124,12 +133,20 @@ pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
     if arguments.what == What::Class && (arguments.range.is_some() || arguments.diverging) {
         return Err(Error::Argument("classes have no --range and are not --diverging".to_owned()));
     }
-    let files = [Some(&arguments.output), arguments.npy.as_ref(), arguments.legend.as_ref()];
+    let options = &arguments.picture;
+    let files = [&arguments.output, &arguments.npy, &arguments.legend, &options.pyramid];
     let files: Vec<&PathBuf> = files.into_iter().flatten().collect();
     if let Some(path) =
         files.iter().enumerate().find_map(|(i, path)| files[..i].contains(path).then_some(path))
     {
         return Err(Error::Argument(format!("two results cannot share the file '{}'", path.display())));
+    }
+    if options.axes && arguments.output.is_none() {
+        return Err(Error::Argument("--axes are around a picture in one file: give -o IMG.png".to_owned()));
+    }
+    if let Some(what) = options.lines.filter(|what| !what.is_categorical()) {
+        let what = what.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        return Err(Error::Argument(format!("--lines are boundaries, as of class: {what} has --contours")));
     }
     let slice = read_plane(&arguments.plane)?;
     let network = arguments.model.load()?.network;
@@ -153,39 +170,60 @@ impl Job for Rendering<'_> {
         let all = network.outputs().map(|node| node.shape().iter().product::<usize>()).sum();
         let outputs = arguments.outputs.choose(all)?;
         let field = NetworkField::new(&engine, &network, &slice, arguments.what.quantity(), &outputs)?;
-        let create = |path: &PathBuf| OutputFile::create(path);
+        let options = &arguments.picture;
+        let size = [height, width];
+        let lines = match options.lines {
+            Some(what) => {
+                let outputs = if outputs.len() < 2 { (0..all).collect() } else { outputs.clone() };
+                Some(NetworkField::new(&engine, &network, &slice, what.quantity(), &outputs)?)
+            }
+            None => None,
+        };
+        let create = |path: &Option<PathBuf>| path.as_ref().map(|path| OutputFile::create(path)).transpose();
         let png = create(&arguments.output)?;
-        let data = arguments.npy.as_ref().map(create).transpose()?;
-        let legend = arguments.legend.as_ref().map(create).transpose()?;
+        let data = create(&arguments.npy)?;
+        let legend = create(&arguments.legend)?;
+        let mut pyramid = options.pyramid.as_ref().map(|path| Pyramid::create(path, size)).transpose()?;
 
         let start = Instant::now();
         let range = match &arguments.range {
             Some(range) => Some(range.clone()),
-            None => extremes(&field, [height, width], context)?.map(|[low, high]| spread(low, high)),
+            None => extremes(&field, size, context)?.map(|[low, high]| spread(low, high)),
         };
         let map = if arguments.diverging { ColourMap::Diverging } else { ColourMap::Sequential };
+        let is_categorical = arguments.what.is_categorical();
         let scale = match range {
-            Some(range) if arguments.what != What::Class => Some(Scale::new(map, range)?),
+            Some(range) if !is_categorical => Some(Scale::new(map, range)?),
             _ => None,
         };
+        let title = format!("{}: {}", file_name(&arguments.model.model), arguments.what.title(&outputs));
+        let title = options.title(title);
+        let contours = options.levels(scale.as_ref())?;
+        let frame = options.frame(size, &title, scale.as_ref(), &field, context)?;
         let picture = Picture {
-            size: [height, width],
             samples: arguments.ssaa,
+            antialias: options.antialias(is_categorical, arguments.ssaa),
             scale: scale.as_ref(),
+            contours: &contours,
+            lines: lines.as_ref().map(|field| field as _),
+            line_width: options.line_width,
             comment: &session.command,
+            ..Picture::new(size)
         };
-        let drawn = picture.draw(&field, png, data, context)?;
+        let targets = Targets { png, frame: frame.as_ref(), pyramid: pyramid.as_mut(), data };
+        let drawn = picture.draw_into(&field, targets, context)?;
         let seconds = start.elapsed().as_secs_f64();
+        let svg = picture::legend(scale.as_ref(), &drawn, &title)?;
         if let Some(mut legend) = legend {
-            let title = format!("{}: {}", file_name(&arguments.model.model), arguments.what.title(&outputs));
-            let svg = match &scale {
-                Some(scale) => scale_svg(scale, &title)?,
-                None => categories_svg(&drawn.categories, &title)?,
-            };
             legend.put(svg.as_bytes())?;
             legend.commit()?;
         }
-        report(session, arguments, scale.as_ref(), &drawn, seconds, &engine.describe())
+        let levels = pyramid.as_ref().map(Pyramid::levels);
+        if let Some(pyramid) = pyramid {
+            let files = [("values", arguments.npy.as_ref()), ("plane", Some(&arguments.plane))];
+            picture::finish(pyramid, &title, &session.command, &svg, &files)?;
+        }
+        report(session, arguments, (scale.as_ref(), &contours, levels), &drawn, seconds, &engine.describe())
     }
 }
 
@@ -197,7 +235,7 @@ fn spread(low: f64, high: f64) -> Range<f64> {
 fn report(
     session: &Session,
     arguments: &Arguments,
-    scale: Option<&Scale>,
+    (scale, contours, levels): (Option<&Scale>, &[f64], Option<usize>),
     drawn: &Drawn,
     seconds: f64,
     device: &str,
@@ -214,6 +252,9 @@ fn report(
         "width": width,
         "height": height,
         "samples": arguments.ssaa,
+        "further_samples": drawn.further,
+        "contours": contours,
+        "levels": levels,
         "range": range,
         "least": drawn.extremes.map(|[low, _]| low),
         "largest": drawn.extremes.map(|[_, high]| high),
@@ -229,6 +270,10 @@ fn report(
         if let (Some([low, high]), Some([least, largest])) = (range, drawn.extremes) {
             text += &format!("colours from {low} to {high}; values from {least} to {largest}, ");
             text += &format!("{:.2} % beyond the colours\n", 100.0 * beyond);
+        }
+        if drawn.further > 0 {
+            let share = 100.0 * drawn.further as f64 / samples;
+            text += &format!("{} further samples at boundaries, {share:.2} % of the pixels\n", drawn.further);
         }
         for (class, share) in shares {
             text += &format!("class {class}: {:.2} %\n", 100.0 * share);

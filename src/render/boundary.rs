@@ -1,5 +1,8 @@
 //! Boundaries of categories: the pixels they pass through are looked at more closely.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::Result;
@@ -52,7 +55,7 @@ impl<E: Engine> Closely<'_, E> {
     /// What the field says.
     pub(super) fn look(
         &self,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         categories: &Window<u32>,
         context: &Context,
         mut each: impl FnMut(usize, usize, &[u32]),
@@ -91,9 +94,8 @@ impl<E: Engine> Closely<'_, E> {
         each: &mut impl FnMut(usize, usize, &[u32]),
     ) -> Result<()> {
         let ([height, width], n) = (self.size, self.side);
-        let of = |pixel: usize, count: usize| {
-            (0..n).map(move |i| center::<E::Scalar>(n * pixel + i, n * count))
-        };
+        let of =
+            |pixel: usize, count: usize| (0..n).map(move |i| center::<E::Scalar>(n * pixel + i, n * count));
         let across: Vec<E::Scalar> = columns.iter().flat_map(|&x| of(x as usize, width)).collect();
         // From the top down, where t is largest.
         let up = rows.iter().flat_map(|(y, _)| {
@@ -125,17 +127,23 @@ impl<E: Engine> Closely<'_, E> {
 /// Rows of a field of categories, with closer looks at its boundaries, to draw these as lines.
 pub(super) struct Boundaries<'a, E: Engine> {
     closely: Closely<'a, E>,
+    edges: Edges,
+}
+
+/// Where boundaries pass.
+pub(super) struct Edges {
+    side: usize,
     centers: Window<u32>,
     /// The first row that is looked at, and of each from there on the columns and their samples.
     first: usize,
-    rows: std::collections::VecDeque<(Vec<u32>, Vec<u32>)>,
+    rows: VecDeque<(Vec<u32>, Vec<u32>)>,
 }
 
 impl<'a, E: Engine> Boundaries<'a, E> {
     /// No rows yet.
     pub(super) fn new(closely: Closely<'a, E>) -> Self {
-        let centers = Window::new(closely.size[1]);
-        Self { closely, centers, first: 0, rows: std::collections::VecDeque::new() }
+        let (side, centers) = (closely.side, Window::new(closely.size[1]));
+        Self { closely, edges: Edges { side, centers, first: 0, rows: VecDeque::new() } }
     }
 
     /// Adds rows at their centres `across` and `up`, and looks closely at all whose neighbours are known. Returns the
@@ -143,46 +151,63 @@ impl<'a, E: Engine> Boundaries<'a, E> {
     ///
     /// # Errors
     /// What the field says.
-    pub(super) fn extend(&mut self, across: &[E::Scalar], up: &[E::Scalar], context: &Context) -> Result<u64> {
-        let [height, width] = self.closely.size;
-        let first = self.centers.end() * width;
+    pub(super) fn extend(
+        &mut self,
+        across: &[E::Scalar],
+        up: &[E::Scalar],
+        context: &Context,
+    ) -> Result<u64> {
+        let ([height, width], edges) = (self.closely.size, &mut self.edges);
+        let first = edges.centers.end() * width;
         let Band::Categories(values) = self.closely.field.band(across, up, first, context)? else {
             unreachable!("draw has checked that lines have categories");
         };
-        self.centers.push(values);
-        let known = self.centers.end();
-        let from = self.first + self.rows.len();
+        let centers = values.len() as u64;
+        edges.centers.push(values);
+        let known = edges.centers.end();
+        let from = edges.first + edges.rows.len();
         let to = if known == height { height } else { known.saturating_sub(1).max(from) };
-        self.rows.extend((from..to).map(|_| (vec![], vec![])));
-        let (start, rows) = (self.first, &mut self.rows);
-        self.closely.look(from..to, &self.centers, context, |row, column, samples| {
+        edges.rows.extend((from..to).map(|_| (vec![], vec![])));
+        let (start, rows) = (edges.first, &mut edges.rows);
+        let further = self.closely.look(from..to, &edges.centers, context, |row, column, samples| {
             let (columns, all) = &mut rows[row - start];
             columns.push(column as u32);
             all.extend(samples);
-        })
+        })?;
+        Ok(centers + further)
+    }
+
+    /// Where boundaries pass, in the rows so far.
+    pub(super) fn edges(&self) -> &Edges {
+        &self.edges
     }
 
     /// Gives up all rows before one.
     pub(super) fn forget(&mut self, before: usize) {
+        let edges = &mut self.edges;
         // The centres of the row above belong to the first row's look.
-        self.centers.take(before.saturating_sub(1).min(self.centers.end()));
-        while self.first < before && self.rows.pop_front().is_some() {
-            self.first += 1;
+        edges.centers.take(before.saturating_sub(1).min(edges.centers.end()));
+        while edges.first < before && edges.rows.pop_front().is_some() {
+            edges.first += 1;
         }
     }
+}
 
+impl Edges {
     /// The samples of a pixel that a boundary passes through.
     fn samples(&self, row: usize, column: usize) -> Option<&[u32]> {
         let (columns, samples) = self.rows.get(row.checked_sub(self.first)?)?;
         let at = columns.binary_search(&(column as u32)).ok()?;
-        let pixel = self.closely.side * self.closely.side;
+        let pixel = self.side * self.side;
         Some(&samples[pixel * at..pixel * (at + 1)])
     }
 
     /// Where samples beside each other differ within a row of pixels and at its edges: `[x, y]` half-way, in pixels.
-    pub(super) fn edges(&self, row: usize, mut each: impl FnMut([f64; 2])) {
-        let Some((columns, samples)) = row.checked_sub(self.first).and_then(|at| self.rows.get(at)) else { return };
-        let n = self.closely.side;
+    pub(super) fn each(&self, row: usize, mut each: impl FnMut([f64; 2])) {
+        let Some((columns, samples)) = row.checked_sub(self.first).and_then(|at| self.rows.get(at)) else {
+            return;
+        };
+        let n = self.side;
         let place = |pixel: usize, part: f64| pixel as f64 - 0.5 + part / n as f64;
         for (&column, samples) in columns.iter().zip(samples.chunks_exact(n * n)) {
             let column = column as usize;

@@ -66,7 +66,8 @@ impl Scale {
         let stops: Vec<[f64; 3]> = stops.iter().map(|&stop| oklab(rgb(stop))).collect();
         let colour = |i: usize| {
             if map == ColourMap::Cyclic {
-                let (sine, cosine) = (libm::sin(TAU * i as f64 / STEPS as f64), libm::cos(TAU * i as f64 / STEPS as f64));
+                let (sine, cosine) =
+                    (libm::sin(TAU * i as f64 / STEPS as f64), libm::cos(TAU * i as f64 / STEPS as f64));
                 return from_oklab([ROUND[0], ROUND[1] * cosine, ROUND[1] * sine]);
             }
             let at = (stops.len() - 1) as f64 * i as f64 / (STEPS - 1) as f64;

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use crate::{Error, Result};
 
 use super::ColourMap;
+use super::Scale;
 use super::legend::ticks;
 use super::stroke::Strokes;
 use super::window::Window;
-use super::Scale;
 
 /// The most levels of a picture.
 pub const MOST_LEVELS: usize = 1000;
@@ -48,7 +48,9 @@ impl Contours {
     pub(super) fn new(levels: &[f64], scale: Option<&Scale>, width: f64) -> Result<Self> {
         if levels.len() > MOST_LEVELS {
             let count = levels.len();
-            return Err(Error::Argument(format!("a picture has at most {MOST_LEVELS} contours, not {count}")));
+            return Err(Error::Argument(format!(
+                "a picture has at most {MOST_LEVELS} contours, not {count}"
+            )));
         }
         if let Some(level) = levels.iter().find(|level| !level.is_finite()) {
             return Err(Error::Argument(format!("the value of a contour must be finite, not {level}")));
@@ -85,9 +87,9 @@ impl Contours {
                     if (a[x - 1], b[x - 1], b[x]) != (a[x], a[x], a[x]) {
                         let of = |values: &[f32]| [f64::from(values[x - 1]), f64::from(values[x])];
                         let ranks = [a[x - 1], a[x], b[x - 1], b[x]].map(usize::from);
-                        let levels = ranks.into_iter().fold(usize::MAX..0, |range, rank| {
-                            range.start.min(rank)..range.end.max(rank)
-                        });
+                        let levels = ranks
+                            .into_iter()
+                            .fold(usize::MAX..0, |range, rank| range.start.min(rank)..range.end.max(rank));
                         for level in levels {
                             let at = [(x - 1) as f64, above as f64];
                             let half = self.halves[level];

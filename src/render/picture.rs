@@ -117,7 +117,8 @@ impl<'a, E: Engine> Picture<'a, E> {
         };
         let held = targets.memory(self.size) + 2 * CHUNK as u64;
         let Targets { png, frame, pyramid, data } = targets;
-        let data = data.map(|output| Values::create(output, self.size, field.is_categorical())).transpose()?;
+        let data =
+            data.map(|output| Values::create(output, self.size, field.is_categorical())).transpose()?;
         context.progress().start("rows", self.size[0] as u64);
         let drawn = written(self.size, self.comment, (png, frame, pyramid), |put| {
             self.compute(field, contours, data, held, context, put)
@@ -140,7 +141,9 @@ impl<'a, E: Engine> Picture<'a, E> {
             return refused("boundaries are looked at closely where pixels have one sample only");
         }
         if self.antialias > 1 && !field.is_categorical() {
-            return refused("numbers have no boundaries to look at closely: take several samples of each pixel");
+            return refused(
+                "numbers have no boundaries to look at closely: take several samples of each pixel",
+            );
         }
         if !(0.5..=2.0 * MOST_HALF - 1.0).contains(&self.line_width) {
             return Err(Error::Argument(format!("a line is 0.5 to 16 pixels wide, not {}", self.line_width)));
@@ -191,30 +194,37 @@ impl<'a, E: Engine> Picture<'a, E> {
             + contours.as_ref().map_or(0, |_| 6)
             + if self.antialias > 1 { 4 * (2 + self.antialias * self.antialias) } else { 0 }
             + self.lines.map_or(0, |_| line_pixel);
-        let coordinates = (across.len() + up.len() + centers[0].len() + centers[1].len()) * size_of::<E::Scalar>();
+        let coordinates =
+            (across.len() + up.len() + centers[0].len() + centers[1].len()) * size_of::<E::Scalar>();
         let fixed = coordinates as u64 + held + (2 * halo * width * pixel) as u64;
         let half = context.memory() / 2;
         let most = (BAND / (width * n * n)).max(1);
-        let chunks = Chunks::within("a row of the picture", height, (width * pixel) as u64, fixed, half, most)?;
+        let chunks =
+            Chunks::within("a row of the picture", height, (width * pixel) as u64, fixed, half, most)?;
         let inner = &context.clone().with_memory(half);
 
         let mut drawn = Drawn::nothing();
         let (mut base, mut values, mut ranks) = (Window::new(width), Window::new(width), Window::new(width));
         let mut categories = Window::new(width);
         let closely = Closely { field, size: self.size, side: self.antialias };
-        let mut boundaries = self.lines.map(|field| {
-            Boundaries::new(Closely { field, size: self.size, side: LINE_SAMPLES })
-        });
+        let mut boundaries =
+            self.lines.map(|field| Boundaries::new(Closely { field, size: self.size, side: LINE_SAMPLES }));
         let (mut seen, mut done) = (0, 0);
         for rows in chunks.iter() {
-            let band = field.band(&across, &up[n * rows.start..n * rows.end], n * rows.start * across.len(), inner)?;
+            let band = field.band(
+                &across,
+                &up[n * rows.start..n * rows.end],
+                n * rows.start * across.len(),
+                inner,
+            )?;
             if let Some(data) = &mut data {
                 data.write(&band)?;
             }
             drawn.count(&band, self.scale);
             base.push(self.colours(&band));
             // From the top to here all rows are complete, given so many rows below them.
-            let complete = |below: usize| if rows.end == height { height } else { rows.end.saturating_sub(below) };
+            let complete =
+                |below: usize| if rows.end == height { height } else { rows.end.saturating_sub(below) };
             match band {
                 Band::Numbers(samples) => {
                     if let Some(contours) = &contours {
@@ -240,18 +250,21 @@ impl<'a, E: Engine> Picture<'a, E> {
             let to = complete(halo).max(done);
             let mut pixels = base.take(to);
             if contours.is_some() || boundaries.is_some() {
+                let edges = boundaries.as_ref().map(Boundaries::edges);
+                let (contours, half, dark) =
+                    (contours.as_ref(), 0.5 * self.line_width, field.is_categorical());
                 pixels.par_chunks_exact_mut(width).enumerate().for_each(|(i, pixels)| {
                     let row = done + i;
                     let mut strokes = Strokes::new(row, width);
-                    if let Some(contours) = &contours {
+                    if let Some(contours) = contours {
                         contours.draw(&values, &ranks, row, &mut strokes);
                     }
-                    if let Some(boundaries) = &boundaries {
+                    if let Some(edges) = edges {
                         for row in row.saturating_sub(line_reach)..=row + line_reach {
-                            boundaries.edges(row, |at| strokes.add([at, at], 0.5 * self.line_width));
+                            edges.each(row, |at| strokes.add([at, at], half));
                         }
                     }
-                    strokes.draw(pixels, field.is_categorical());
+                    strokes.draw(pixels, dark);
                 });
                 let before = to.saturating_sub(halo);
                 values.take(before.min(values.end()));
@@ -268,7 +281,8 @@ impl<'a, E: Engine> Picture<'a, E> {
 
     /// The pixels of a band of samples.
     fn colours(&self, band: &Band) -> Vec<Rgb> {
-        let (n, across) = (self.samples, self.size[1] * self.samples);
+        let (n, width) = (self.samples, self.size[1]);
+        let across = n * width;
         let samples: Vec<Rgb> = match (band, self.scale) {
             (Band::Numbers(values), Some(scale)) => {
                 values.par_iter().with_min_len(1 << 12).map(|&v| scale.colour(f64::from(v))).collect()
@@ -283,7 +297,7 @@ impl<'a, E: Engine> Picture<'a, E> {
         }
         let rows = samples.par_chunks_exact(n * across);
         let rows = rows.flat_map_iter(|rows| {
-            (0..self.size[1]).map(move |x| {
+            (0..width).map(move |x| {
                 mean(rows.chunks_exact(across).flat_map(|row| row[n * x..n * (x + 1)].iter().copied()))
             })
         });
@@ -292,13 +306,14 @@ impl<'a, E: Engine> Picture<'a, E> {
 
     /// The mean value of each pixel.
     fn means(&self, samples: Vec<f32>) -> Vec<f32> {
-        let (n, across) = (self.samples, self.size[1] * self.samples);
+        let (n, width) = (self.samples, self.size[1]);
+        let across = n * width;
         if n == 1 {
             return samples;
         }
         let rows = samples.par_chunks_exact(n * across);
         let rows = rows.flat_map_iter(|rows| {
-            (0..self.size[1]).map(move |x| {
+            (0..width).map(move |x| {
                 let samples = rows.chunks_exact(across).flat_map(|row| &row[n * x..n * (x + 1)]);
                 (samples.map(|&value| f64::from(value)).sum::<f64>() / (n * n) as f64) as f32
             })

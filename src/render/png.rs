@@ -73,6 +73,24 @@ pub fn write_png(
     output.commit()
 }
 
+/// The bytes of a small PNG file of `[H, W]` pixels.
+///
+/// # Errors
+/// [`Error::Argument`] where it cannot be encoded.
+pub(super) fn encoded([height, width]: [usize; 2], pixels: &[Rgb]) -> Result<Vec<u8>> {
+    let mut bytes = vec![];
+    let failed = |error: EncodingError| Error::Argument(format!("a tile cannot be encoded: {error}"));
+    let mut encoder = Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(Compression::Fast);
+    encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(pixels.as_flattened()).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,8 +17,8 @@ pub struct Targets<'a> {
     pub png: Option<OutputFile>,
     /// What is around the pixels of the PNG file.
     pub frame: Option<&'a Frame>,
-    /// A folder of tiles.
-    pub pyramid: Option<Pyramid>,
+    /// A folder of tiles, to be finished afterwards.
+    pub pyramid: Option<&'a mut Pyramid>,
     /// A `.npy` file `[H, W]` of the values at the pixels: f32, or u32 of categories.
     pub data: Option<OutputFile>,
 }
@@ -27,9 +27,9 @@ impl Targets<'_> {
     /// Bytes that are held, whatever the bands.
     pub(super) fn memory(&self, [_, width]: [usize; 2]) -> u64 {
         // Rows wait for the rest of a piece of the file: see png.rs.
-        let frame = self.frame.map_or(0, |frame| 3 * size_of::<Rgb>() * frame.size()[1]);
-        let png = if self.png.is_some() { 4 * size_of::<Rgb>() * width + frame } else { 0 };
-        png as u64 + self.pyramid.as_ref().map_or(0, Pyramid::memory)
+        let frame = self.frame.map_or(0, Frame::memory);
+        let png = if self.png.is_some() { (4 * size_of::<Rgb>() * width) as u64 + frame } else { 0 };
+        png + self.pyramid.as_ref().map_or(0, |pyramid| pyramid.memory())
     }
 }
 
@@ -41,7 +41,7 @@ impl Targets<'_> {
 pub(super) fn written<T>(
     size: [usize; 2],
     comment: &str,
-    (png, frame, pyramid): (Option<OutputFile>, Option<&Frame>, Option<Pyramid>),
+    (png, frame, pyramid): (Option<OutputFile>, Option<&Frame>, Option<&mut Pyramid>),
     fill: impl FnOnce(&mut dyn FnMut(Vec<Rgb>) -> Result<()>) -> Result<T>,
 ) -> Result<T> {
     thread::scope(|scope| {
@@ -75,30 +75,21 @@ fn send<T>(
 fn write(
     size: [usize; 2],
     comment: &str,
-    (png, frame, pyramid): (Option<OutputFile>, Option<&Frame>, Option<Pyramid>),
+    (png, frame, pyramid): (Option<OutputFile>, Option<&Frame>, Option<&mut Pyramid>),
     rows: &Receiver<Vec<Rgb>>,
 ) -> Result<()> {
     let mut pyramid = pyramid;
     let mut tile = |pixels: &[Rgb]| pyramid.as_mut().map_or(Ok(()), |pyramid| pyramid.put(pixels));
     match (png, frame) {
-        (None, _) => rows.iter().try_for_each(|pixels| tile(&pixels))?,
+        (None, _) => rows.iter().try_for_each(|pixels| tile(&pixels)),
         (Some(png), None) => write_png(png, size, comment, |put| {
             rows.iter().try_for_each(|pixels| tile(&pixels).and_then(|()| put(&pixels)))
-        })?,
+        }),
         (Some(png), Some(frame)) => write_png(png, frame.size(), comment, |put| {
-            put(&frame.above())?;
-            let mut done = 0;
-            for pixels in rows {
-                tile(&pixels)?;
-                let count = pixels.len() / size[1];
-                put(&frame.around(done, &pixels))?;
-                done += count;
-            }
-            // Less than all rows are an error of whoever gave them.
-            if done == size[0] { put(&frame.below()) } else { Ok(()) }
-        })?,
+            let mut rows = rows.iter().map(|pixels| tile(&pixels).map(|()| pixels));
+            frame.around(&mut rows, put)
+        }),
     }
-    pyramid.map_or(Ok(()), Pyramid::finish)
 }
 
 /// The values behind a picture.

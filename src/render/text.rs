@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use ab_glyph::{Font, FontRef, GlyphId, PxScale, PxScaleFont, ScaleFont, point};
 
 use super::Rgb;
-use super::colour::{component, light};
+use super::light::{component, light};
 
 /// A subset of DejaVu Sans, see `assets/fonts/LICENSE`.
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
