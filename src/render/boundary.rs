@@ -12,9 +12,6 @@ use crate::spline::slice::center;
 use super::window::Window;
 use super::{Band, Field};
 
-/// Samples of a group of pixels at most, of which every one may be taken.
-const MOST: usize = 1 << 20;
-
 /// Up to so many samples a group may hold more that are not needed than are: a call costs more than they do.
 const FEW: usize = 1 << 12;
 
@@ -23,6 +20,8 @@ pub(super) struct Closely<'a, E: Engine> {
     pub(super) field: &'a dyn Field<E>,
     pub(super) size: [usize; 2],
     pub(super) side: usize,
+    /// Samples at a time, if that is more than those of one pixel.
+    pub(super) most: usize,
 }
 
 /// The columns of a row whose category differs from that of one of the eight pixels around: a straight boundary passes
@@ -31,9 +30,17 @@ fn columns(categories: &Window<u32>, row: usize) -> Vec<u32> {
     let Some(middle) = categories.row(row) else { return vec![] };
     let rows = [row.checked_sub(1), Some(row), row.checked_add(1)];
     let rows: Vec<&[u32]> = rows.into_iter().flatten().filter_map(|row| categories.row(row)).collect();
+    // Most of a picture is far from boundaries: what differs from the next pixel or the one above or below is found
+    // without a branch.
+    let mut changes: Vec<bool> = middle.windows(2).map(|pair| pair[0] != pair[1]).collect();
+    changes.push(false);
+    for row in &rows {
+        changes.iter_mut().zip(middle.iter().zip(*row)).for_each(|(change, (a, b))| *change |= a != b);
+    }
     let differs = |x: usize| {
         let around = x.saturating_sub(1)..(x + 2).min(middle.len());
-        rows.iter().any(|row| row[around.clone()].iter().any(|category| *category != middle[x]))
+        let near = changes[around.clone()].iter().any(|change| *change);
+        near && rows.iter().any(|row| row[around.clone()].iter().any(|category| *category != middle[x]))
     };
     (0..middle.len()).filter(|&x| differs(x)).map(|x| x as u32).collect()
 }
@@ -71,13 +78,13 @@ impl<E: Engine> Closely<'_, E> {
                 let more = union(&all, columns);
                 let samples = more.len() * (count + 1) * pixel;
                 let is_lean = 2 * (needed + columns.len()) * pixel >= samples || samples <= FEW;
-                if !is_lean || samples > MOST {
+                if !is_lean || samples > self.most {
                     break;
                 }
                 (all, needed, count) = (more, needed + columns.len(), count + 1);
             }
             let (group, others) = rest.split_at(count);
-            for part in all.chunks((MOST / (count * pixel)).max(1)) {
+            for part in all.chunks((self.most / (count * pixel)).max(1)) {
                 self.sample(group, part, context, &mut each)?;
             }
             rest = others;

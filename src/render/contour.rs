@@ -18,12 +18,12 @@ pub const MOST_LEVELS: usize = 1000;
 /// By how much the line of value 0 is wider on diverging scales, in pixels.
 const EMPHASIS: f64 = 1.0;
 
-/// Round values within a range, about so many (or 6).
+/// Round values within a range, about so many (or 10): a third of that at least, one more at most.
 ///
 /// # Errors
 /// [`Error::Argument`] for a range that is empty or not finite, none, or more than [`MOST_LEVELS`].
 pub fn contour_levels(range: Range<f64>, count: Option<usize>) -> Result<Vec<f64>> {
-    let count = count.unwrap_or(6);
+    let count = count.unwrap_or(10);
     if !(1..=MOST_LEVELS).contains(&count) {
         return Err(Error::Argument(format!("a picture has 1 to {MOST_LEVELS} contours, not {count}")));
     }
@@ -87,10 +87,9 @@ impl Contours {
                     if (a[x - 1], b[x - 1], b[x]) != (a[x], a[x], a[x]) {
                         let of = |values: &[f32]| [f64::from(values[x - 1]), f64::from(values[x])];
                         let ranks = [a[x - 1], a[x], b[x - 1], b[x]].map(usize::from);
-                        let levels = ranks
-                            .into_iter()
-                            .fold(usize::MAX..0, |range, rank| range.start.min(rank)..range.end.max(rank));
-                        for level in levels {
+                        let least = ranks.into_iter().min().unwrap_or(0);
+                        let most = ranks.into_iter().max().unwrap_or(0);
+                        for level in least..most {
                             let at = [(x - 1) as f64, above as f64];
                             let half = self.halves[level];
                             cell(of(above_values), of(below_values), self.levels[level], |segment| {
@@ -145,7 +144,7 @@ mod tests {
         assert_eq!(lines([0.0, 4.0], [0.0, 4.0], 1.0), [[[0.25, 0.0], [0.25, 1.0]]]);
         assert_eq!(lines([0.0, 0.0], [0.0, 4.0], 1.0), [[[1.0, 0.25], [0.25, 1.0]]]);
         // A plateau at the level has its line where it ends.
-        assert_eq!(lines([1.0, 1.0], [1.0, 1.0], 1.0), []);
+        assert!(lines([1.0, 1.0], [1.0, 1.0], 1.0).is_empty());
         assert_eq!(lines([1.0, 1.0], [3.0, 3.0], 1.0), [[[1.0, 0.0], [0.0, 0.0]]]);
         // Saddles: two corners are cut off, which ones the mean says.
         assert_eq!(lines([3.0, 0.0], [0.0, 3.0], 1.0)[0], [[2.0 / 3.0, 0.0], [1.0, 1.0 / 3.0]]);
@@ -154,7 +153,8 @@ mod tests {
 
     #[test]
     fn levels_are_round_or_refused() {
-        assert_eq!(contour_levels(-1.0..1.0, None).unwrap(), [-1.0, -0.5, 0.0, 0.5, 1.0]);
+        assert_eq!(contour_levels(-1.0..1.0, Some(5)).unwrap(), [-1.0, -0.5, 0.0, 0.5, 1.0]);
+        assert_eq!(contour_levels(-3.2..3.9, None).unwrap(), [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]);
         let many = contour_levels(0.0..1.0, Some(40)).unwrap().len();
         assert!((20..=41).contains(&many), "{many}");
         assert!(contour_levels(0.0..1.0, Some(0)).is_err() && contour_levels(0.0..f64::NAN, None).is_err());

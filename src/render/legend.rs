@@ -22,6 +22,9 @@ const HEIGHT: i32 = 300;
 /// Ticks of a bar, about.
 pub(super) const TICKS: usize = 6;
 
+/// Categories that are listed.
+const MOST: usize = 256;
+
 /// Rows of a column of categories.
 const ROWS: usize = 20;
 
@@ -48,11 +51,17 @@ pub fn scale_svg(scale: &Scale, title: &str) -> Result<String> {
     })
 }
 
-/// The colours of categories that a picture has, ascending, each with its share of the picture.
+/// The colours of categories that a picture has, ascending, each with its share of the picture. Of more than 256, whose
+/// colours repeat, only the number is told.
 ///
 /// # Errors
 /// [`Error::Argument`] where it cannot be drawn.
 pub fn categories_svg(categories: &BTreeMap<u32, u64>, title: &str) -> Result<String> {
+    if categories.len() > MOST {
+        return svg((260, (TOP + 32) as u32), title, |root| {
+            Ok(root.draw(&Text::new(format!("{} categories", categories.len()), (20, TOP + 1), TEXT))?)
+        });
+    }
     let columns = categories.len().div_ceil(ROWS).max(1);
     let rows = categories.len().min(ROWS);
     let all = categories.values().sum::<u64>().max(1) as f64;
@@ -116,14 +125,25 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        let names = |low, high| ticks(low, high, TICKS).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        let names_of =
+            |low, high, count| ticks(low, high, count).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        let names = |low, high| names_of(low, high, TICKS);
         assert_eq!(names(-1.0, 1.0), ["-1.0", "-0.5", "0.0", "0.5", "1.0"]);
         assert_eq!(names(0.0, 57.3), ["0", "10", "20", "30", "40", "50"]);
         assert_eq!(names(-0.031, 0.012), ["-0.03", "-0.02", "-0.01", "0.00", "0.01"]);
         assert_eq!(names(2e9, 5.1e9)[0], "2.000e9");
+        assert_eq!(names_of(0.0, 1.0, 2), ["0.0", "0.5", "1.0"]);
         for (low, high) in [(1.0, 1.0 + 1e-15), (1e-12, 3e-12), (-1e300, 1e300), (7.0, 1e9)] {
             let ticks = ticks(low, high, TICKS);
             assert!((2..=12).contains(&ticks.len()) && ticks.iter().all(|(v, _)| (low..=high).contains(v)));
         }
+    }
+
+    #[test]
+    fn many_categories_are_counted() {
+        let of = |count: u32| categories_svg(&(0..count).map(|k| (k, 1)).collect(), "").unwrap();
+        assert_eq!(of(256).matches("<rect").count(), 257);
+        let many = of(5000);
+        assert!(many.matches("<rect").count() == 1 && many.contains("5000 categories") && many.len() < 1000);
     }
 }

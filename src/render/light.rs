@@ -27,7 +27,7 @@ static NEAREST: LazyLock<([f64; 257], [u8; STEPS])> = LazyLock::new(|| {
     });
     let guess = |step: usize| {
         let at = step as f64 / STEPS as f64;
-        from.partition_point(|&from| from <= at) as u8 - 1
+        (from.partition_point(|&from| from <= at) - 1) as u8
     };
     (from, std::array::from_fn(guess))
 });

@@ -188,7 +188,7 @@ impl<'a, E: Engine> Picture<'a, E> {
 
         // Of a row of pixels: values and colours of its samples, its own colours where it is made, waits, and is written,
         // its value and rank, and the categories at boundaries if these are everywhere.
-        let line_pixel = 4 + 4 * LINE_SAMPLES * LINE_SAMPLES + 8;
+        let line_pixel = 4 + 2 * 4 * LINE_SAMPLES * LINE_SAMPLES + 8;
         let pixel = n * n * (size_of::<f32>() + size_of::<Rgb>())
             + 5 * size_of::<Rgb>()
             + contours.as_ref().map_or(0, |_| 6)
@@ -206,9 +206,12 @@ impl<'a, E: Engine> Picture<'a, E> {
         let mut drawn = Drawn::nothing();
         let (mut base, mut values, mut ranks) = (Window::new(width), Window::new(width), Window::new(width));
         let mut categories = Window::new(width);
-        let closely = Closely { field, size: self.size, side: self.antialias };
-        let mut boundaries =
-            self.lines.map(|field| Boundaries::new(Closely { field, size: self.size, side: LINE_SAMPLES }));
+        let closely = |field, side: usize| {
+            let most = (chunks.size() * width * side * side).min(BAND);
+            Closely { field, size: self.size, side, most }
+        };
+        let mut boundaries = self.lines.map(|field| Boundaries::new(closely(field, LINE_SAMPLES)));
+        let closely = closely(field, self.antialias);
         let (mut seen, mut done) = (0, 0);
         for rows in chunks.iter() {
             let band = field.band(
@@ -331,12 +334,20 @@ impl Drawn {
         match band {
             Band::Numbers(values) => {
                 let range = scale.map_or(f64::NEG_INFINITY..f64::INFINITY, Scale::range);
-                let [mut low, mut high] = self.extremes.unwrap_or([f64::INFINITY, f64::NEG_INFINITY]);
-                for value in values.iter().map(|&v| f64::from(v)) {
-                    (low, high) = (low.min(value), high.max(value));
-                    self.beyond += u64::from(value < range.start || value > range.end);
-                }
-                self.extremes = Some([low, high]);
+                let chunks = values.par_chunks(1 << 14).map(|values| {
+                    let (mut low, mut high, mut beyond) = (f64::INFINITY, f64::NEG_INFINITY, 0);
+                    for value in values.iter().map(|&v| f64::from(v)) {
+                        (low, high) = (low.min(value), high.max(value));
+                        beyond += u64::from(value < range.start || value > range.end);
+                    }
+                    (low, high, beyond)
+                });
+                let nothing = || (f64::INFINITY, f64::NEG_INFINITY, 0);
+                let (low, high, beyond) =
+                    chunks.reduce(nothing, |a, b| (a.0.min(b.0), a.1.max(b.1), a.2 + b.2));
+                let [least, largest] = self.extremes.unwrap_or([low, high]);
+                self.extremes = Some([least.min(low), largest.max(high)]);
+                self.beyond += beyond;
             }
             Band::Categories(values) => {
                 for run in values.chunk_by(|a, b| a == b) {
