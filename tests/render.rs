@@ -241,7 +241,7 @@ fn pixels_by_hand() {
     let folder = tempfile::tempdir().unwrap();
     let (png, npy) = (folder.path().join("a.png"), folder.path().join("a.npy"));
     let scale = Scale::new(ColourMap::Diverging, -4.0..11.0).unwrap();
-    let picture = Picture { size: [2, 4], samples: 1, scale: Some(&scale), comment: "by hand" };
+    let picture = Picture { scale: Some(&scale), comment: "by hand", ..Picture::new([2, 4]) };
     let create = |path: &Path| OutputFile::create(path).unwrap();
     let drawn = picture.draw(&field, create(&png), Some(create(&npy)), &context).unwrap();
     // s is -3/4, -1/4, 1/4, 3/4 from the left, so x0 from -1/4 to 5/4; t is 1/2 above, so x1 is 2 and then 0.

@@ -15,6 +15,7 @@ mod fit;
 mod inspect;
 mod layers;
 mod legendre;
+mod picture;
 mod pieces;
 mod plane;
 mod progress;

@@ -4,18 +4,17 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::data::OutputFile;
 use crate::engine::SplineEngine;
-use crate::render::{
-    ColourMap, Drawn, MOST_PIXELS, Picture, Scale, categories_svg, extremes, read_plane, scale_svg,
-};
+use crate::render::{Drawn, MOST_PIXELS, Picture, Pyramid, Scale, Targets, extremes, read_plane};
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
 
 use super::args::{self, Size};
+use super::picture::{self, PictureOptions};
 use super::session::{Job, Session, file_name};
 use super::what::{Subject, What};
 
@@ -67,9 +66,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub ssaa: usize,
 
+    #[command(flatten)]
+    pub picture: PictureOptions,
+
     /// Where the picture goes
-    #[arg(short, long, value_name = "IMG.png")]
-    pub output: PathBuf,
+    #[arg(short, long, value_name = "IMG.png", required_unless_present = "pyramid")]
+    pub output: Option<PathBuf>,
 
     /// Where the values behind it go, [H, W] with row 0 at the top: f32, or u32 of classes
     #[arg(long, value_name = "DATA.npy")]
@@ -103,12 +105,20 @@ pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
         let plural = if what == What::Class { "classes" } else { "pieces" };
         return Err(Error::Argument(format!("{plural} have no --range and are not --diverging")));
     }
-    let files = [Some(&arguments.output), arguments.npy.as_ref(), arguments.legend.as_ref()];
+    let options = &arguments.picture;
+    let files = [&arguments.output, &arguments.npy, &arguments.legend, &options.pyramid];
     let files: Vec<&PathBuf> = files.into_iter().flatten().collect();
     if let Some(path) =
         files.iter().enumerate().find_map(|(i, path)| files[..i].contains(path).then_some(path))
     {
         return Err(Error::Argument(format!("two results cannot share the file '{}'", path.display())));
+    }
+    if options.axes && arguments.output.is_none() {
+        return Err(Error::Argument("--axes are around a picture in one file: give -o IMG.png".to_owned()));
+    }
+    if let Some(what) = options.lines.filter(|what| !what.is_categorical()) {
+        let what = what.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        return Err(Error::Argument(format!("--lines are boundaries, as of class: {what} has --contours")));
     }
     let slice = read_plane(&arguments.plane)?;
     let subject = Subject::open(&arguments.model, arguments.spline.as_deref())?;
@@ -132,43 +142,64 @@ impl Job for Rendering<'_> {
         let outputs = arguments.outputs.choose(subject.outputs())?;
         let field = subject.field(&engine, arguments.what, &slice, &outputs, context)?;
         let field = &*field;
-        let create = |path: &PathBuf| OutputFile::create(path);
+        let options = &arguments.picture;
+        let size = [height, width];
+        let lines = match options.lines {
+            Some(what) => {
+                let all = what == What::Class && outputs.len() < 2;
+                let outputs = if all { (0..subject.outputs()).collect() } else { outputs.clone() };
+                Some(subject.field(&engine, what, &slice, &outputs, context)?)
+            }
+            None => None,
+        };
+        let create = |path: &Option<PathBuf>| path.as_ref().map(|path| OutputFile::create(path)).transpose();
         let png = create(&arguments.output)?;
-        let data = arguments.npy.as_ref().map(create).transpose()?;
-        let legend = arguments.legend.as_ref().map(create).transpose()?;
+        let data = create(&arguments.npy)?;
+        let legend = create(&arguments.legend)?;
+        let mut pyramid = options.pyramid.as_ref().map(|path| Pyramid::create(path, size)).transpose()?;
 
         let start = Instant::now();
         let range = match &arguments.range {
             Some(range) => Some(range.clone()),
-            None => extremes(field, [height, width], context)?.map(|[low, high]| spread(low, high)),
+            None => match arguments.what.range() {
+                Some(range) => Some(range),
+                None => extremes(field, size, context)?.map(|[low, high]| spread(low, high)),
+            },
         };
-        let map = if arguments.diverging || arguments.what.is_signed() {
-            ColourMap::Diverging
-        } else {
-            ColourMap::Sequential
-        };
+        let map = arguments.what.map(arguments.diverging);
+        let is_categorical = arguments.what.is_categorical();
         let scale = match range {
-            Some(range) if !arguments.what.is_categorical() => Some(Scale::new(map, range)?),
+            Some(range) if !is_categorical => Some(Scale::new(map, range)?),
             _ => None,
         };
+        let title = format!("{}: {}", file_name(&arguments.model.model), arguments.what.title(&outputs));
+        let title = options.title(title);
+        let contours = options.levels(scale.as_ref())?;
+        let frame = options.frame(size, &title, scale.as_ref(), field, context)?;
         let picture = Picture {
-            size: [height, width],
             samples: arguments.ssaa,
+            antialias: options.antialias(is_categorical, arguments.ssaa),
             scale: scale.as_ref(),
+            contours: &contours,
+            lines: lines.as_deref(),
+            line_width: options.line_width,
             comment: &session.command,
+            ..Picture::new(size)
         };
-        let drawn = picture.draw(field, png, data, context)?;
+        let targets = Targets { png, frame: frame.as_ref(), pyramid: pyramid.as_mut(), data };
+        let drawn = picture.draw_into(field, targets, context)?;
         let seconds = start.elapsed().as_secs_f64();
+        let svg = picture::legend(scale.as_ref(), &drawn, &title)?;
         if let Some(mut legend) = legend {
-            let title = format!("{}: {}", file_name(&arguments.model.model), arguments.what.title(&outputs));
-            let svg = match &scale {
-                Some(scale) => scale_svg(scale, &title)?,
-                None => categories_svg(&drawn.categories, &title)?,
-            };
             legend.put(svg.as_bytes())?;
             legend.commit()?;
         }
-        report(session, arguments, scale.as_ref(), &drawn, seconds, &engine.describe())
+        let levels = pyramid.as_ref().map(Pyramid::levels);
+        if let Some(pyramid) = pyramid {
+            let files = [("values", arguments.npy.as_ref()), ("plane", Some(&arguments.plane))];
+            picture::finish(pyramid, &title, &session.command, &svg, &files)?;
+        }
+        report(session, arguments, (scale.as_ref(), &contours, levels), &drawn, seconds, &engine.describe())
     }
 }
 
@@ -180,7 +211,7 @@ fn spread(low: f64, high: f64) -> Range<f64> {
 fn report(
     session: &Session,
     arguments: &Arguments,
-    scale: Option<&Scale>,
+    (scale, contours, levels): (Option<&Scale>, &[f64], Option<usize>),
     drawn: &Drawn,
     seconds: f64,
     device: &str,
@@ -197,6 +228,9 @@ fn report(
         "width": width,
         "height": height,
         "samples": arguments.ssaa,
+        "further_samples": drawn.further,
+        "contours": contours,
+        "levels": levels,
         "range": range,
         "least": drawn.extremes.map(|[low, _]| low),
         "largest": drawn.extremes.map(|[_, high]| high),
@@ -212,6 +246,10 @@ fn report(
         if let (Some([low, high]), Some([least, largest])) = (range, drawn.extremes) {
             text += &format!("colours from {low} to {high}; values from {least} to {largest}, ");
             text += &format!("{:.2} % beyond the colours\n", 100.0 * beyond);
+        }
+        if drawn.further > 0 {
+            let share = 100.0 * drawn.further as f64 / samples;
+            text += &format!("{} further samples at boundaries, {share:.2} % of the pixels\n", drawn.further);
         }
         if shares.len() > MOST_LISTED {
             text += &format!("{} categories\n", shares.len());

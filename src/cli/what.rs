@@ -1,12 +1,15 @@
 //! What `fenchel render` draws: names on the command line, fields behind them.
 
+use std::ops::Range;
 use std::path::Path;
 
 use clap::ValueEnum;
 
 use crate::engine::{Context, SplineEngine};
 use crate::network::Network;
-use crate::render::{Field, NetworkField, Quantity, Slope, SlopeField, SplineField, SplineQuantity};
+use crate::render::{
+    ColourMap, Field, NetworkField, Quantity, Slope, SlopeField, SplineField, SplineQuantity,
+};
 use crate::spline::SplineFile;
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
@@ -54,9 +57,20 @@ impl What {
         matches!(self, Self::Class | Self::ConvexPiece | Self::ConcavePiece)
     }
 
-    /// Whether 0 is its middle.
-    pub(super) fn is_signed(self) -> bool {
-        self == Self::Error
+    /// The colours of its numbers.
+    pub(super) fn map(self, diverging: bool) -> ColourMap {
+        match self {
+            Self::Direction => ColourMap::Cyclic,
+            // 0 is its middle.
+            Self::Error => ColourMap::Diverging,
+            _ if diverging => ColourMap::Diverging,
+            _ => ColourMap::Sequential,
+        }
+    }
+
+    /// The range of its colours, where that is always the same.
+    pub(super) fn range(self) -> Option<Range<f64>> {
+        (self == Self::Direction).then_some(-180.0..180.0)
     }
 
     /// What one of its categories is.

@@ -6,6 +6,7 @@
 mod array;
 mod dataset;
 mod dtype;
+mod folder;
 mod header;
 mod images;
 mod labels;
@@ -15,6 +16,7 @@ mod npz;
 mod output;
 
 pub use dataset::{Dataset, ReadOptions};
+pub use folder::OutputFolder;
 pub use labels::read_labels;
 pub use normalization::Normalization;
 pub use npy::{Element, NpyWriter, array_names, read_array, write_npy};

@@ -19,6 +19,12 @@ const BAR: [i32; 2] = [20, 44];
 const TOP: i32 = 50;
 const HEIGHT: i32 = 300;
 
+/// Ticks of a bar, about.
+pub(super) const TICKS: usize = 6;
+
+/// Categories that are listed.
+const MOST: usize = 256;
+
 /// Rows of a column of categories.
 const ROWS: usize = 20;
 
@@ -35,7 +41,7 @@ pub fn scale_svg(scale: &Scale, title: &str) -> Result<String> {
             let corners = [(BAR[0], TOP + y), (BAR[1], TOP + y + 2)];
             root.draw(&Rectangle::new(corners, colour_of(colour).filled()))?;
         }
-        for (value, name) in ticks(range.start, range.end) {
+        for (value, name) in ticks(range.start, range.end, TICKS) {
             let share = (range.end - value) / (range.end - range.start);
             let y = TOP + (share * f64::from(HEIGHT)).round() as i32;
             root.draw(&PathElement::new([(BAR[1], y), (BAR[1] + 5, y)], BLACK))?;
@@ -45,11 +51,17 @@ pub fn scale_svg(scale: &Scale, title: &str) -> Result<String> {
     })
 }
 
-/// The colours of categories that a picture has, ascending, each with its share of the picture.
+/// The colours of categories that a picture has, ascending, each with its share of the picture. Of more than 256, whose
+/// colours repeat, only the number is told.
 ///
 /// # Errors
 /// [`Error::Argument`] where it cannot be drawn.
 pub fn categories_svg(categories: &BTreeMap<u32, u64>, title: &str) -> Result<String> {
+    if categories.len() > MOST {
+        return svg((260, (TOP + 32) as u32), title, |root| {
+            Ok(root.draw(&Text::new(format!("{} categories", categories.len()), (20, TOP + 1), TEXT))?)
+        });
+    }
     let columns = categories.len().div_ceil(ROWS).max(1);
     let rows = categories.len().min(ROWS);
     let all = categories.values().sum::<u64>().max(1) as f64;
@@ -83,15 +95,16 @@ fn colour_of([red, green, blue]: Rgb) -> RGBColor {
     RGBColor(red, green, blue)
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten within a range, some five of them, with as many digits as they need.
-fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
-    let rough = (high - low) / 6.0;
+/// Multiples of 1, 2 or 5 times a power of ten within a range, at most one more than `count` of them and a third of that
+/// at least, with as many digits as they need.
+pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
+    let rough = (high - low) / count as f64;
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|step| *step >= rough);
     let step = step.unwrap_or(10.0 * power);
     let (first, last) = ((low / step).ceil(), (high / step).floor());
     // Where the range is but some roundings wide there are no round numbers in it.
-    if !(0.0..=10.0).contains(&(last - first)) {
+    if !(0.0..=count as f64 + 4.0).contains(&(last - first)) {
         return vec![(low, low.to_string()), (high, high.to_string())];
     }
     let digits = (-step.log10().floor()).max(0.0) as usize;
@@ -112,14 +125,25 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        let names = |low, high| ticks(low, high).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        let names_of =
+            |low, high, count| ticks(low, high, count).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        let names = |low, high| names_of(low, high, TICKS);
         assert_eq!(names(-1.0, 1.0), ["-1.0", "-0.5", "0.0", "0.5", "1.0"]);
         assert_eq!(names(0.0, 57.3), ["0", "10", "20", "30", "40", "50"]);
         assert_eq!(names(-0.031, 0.012), ["-0.03", "-0.02", "-0.01", "0.00", "0.01"]);
         assert_eq!(names(2e9, 5.1e9)[0], "2.000e9");
+        assert_eq!(names_of(0.0, 1.0, 2), ["0.0", "0.5", "1.0"]);
         for (low, high) in [(1.0, 1.0 + 1e-15), (1e-12, 3e-12), (-1e300, 1e300), (7.0, 1e9)] {
-            let ticks = ticks(low, high);
+            let ticks = ticks(low, high, TICKS);
             assert!((2..=12).contains(&ticks.len()) && ticks.iter().all(|(v, _)| (low..=high).contains(v)));
         }
+    }
+
+    #[test]
+    fn many_categories_are_counted() {
+        let of = |count: u32| categories_svg(&(0..count).map(|k| (k, 1)).collect(), "").unwrap();
+        assert_eq!(of(256).matches("<rect").count(), 257);
+        let many = of(5000);
+        assert!(many.matches("<rect").count() == 1 && many.contains("5000 categories") && many.len() < 1000);
     }
 }

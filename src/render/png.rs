@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
+use png::{BitDepth, ColorType, Compression, Encoder, EncodingError, Filter};
 
 use crate::data::OutputFile;
 use crate::{Error, Result};
@@ -44,10 +44,7 @@ pub fn write_png(
         other => Error::file(&path, format!("cannot be encoded: {other}")),
     };
     let mut encoder = Encoder::new(&mut output, width as u32, height as u32);
-    encoder.set_color(ColorType::Rgb);
-    encoder.set_depth(BitDepth::Eight);
-    encoder.set_compression(Compression::Fast);
-    encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
+    describe(&mut encoder);
     let software = format!("fenchel {}", env!("CARGO_PKG_VERSION"));
     encoder.add_text_chunk("Software".to_owned(), software).map_err(&failed)?;
     // The plain kind of text holds Latin-1 only.
@@ -71,6 +68,32 @@ pub fn write_png(
     }
     writer.finish().map_err(&failed)?;
     output.commit()
+}
+
+/// sRGB, compressed fast. Differences to the pixel on the left take 0.25 s (of classes) to 0.45 s (of smooth numbers) for
+/// 100 million pixels, which is faster than they are computed; to choose among differences for each row takes 0.8 to
+/// 0.9 s for files of the same size, and level 3 of zlib ten times as long for a file of two thirds to a third.
+fn describe<W: Write>(encoder: &mut Encoder<'_, W>) {
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(Compression::Fast);
+    encoder.set_filter(Filter::Sub);
+    encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
+}
+
+/// The bytes of a small PNG file of `[H, W]` pixels.
+///
+/// # Errors
+/// [`Error::Argument`] where it cannot be encoded.
+pub(super) fn encoded([height, width]: [usize; 2], pixels: &[Rgb]) -> Result<Vec<u8>> {
+    let mut bytes = vec![];
+    let failed = |error: EncodingError| Error::Argument(format!("a tile cannot be encoded: {error}"));
+    let mut encoder = Encoder::new(&mut bytes, width as u32, height as u32);
+    describe(&mut encoder);
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(pixels.as_flattened()).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
