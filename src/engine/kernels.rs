@@ -75,6 +75,40 @@ impl Window {
     }
 }
 
+/// Where the codes of a layer lie in a row of packed ones: from word `first` on, `bits` for each unit, the first unit in
+/// the lowest bits, as many units in a word as fit whole. What is left of a word is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Packing {
+    /// The first word.
+    pub first: usize,
+    /// Bits for each unit, from 1 to 32.
+    pub bits: u32,
+}
+
+impl Packing {
+    /// The bits that so many pieces need, at least 1.
+    pub fn bits(pieces: usize) -> u32 {
+        (usize::BITS - pieces.saturating_sub(1).leading_zeros()).max(1)
+    }
+
+    /// Units in a word.
+    pub fn per_word(self) -> usize {
+        (u32::BITS / self.bits) as usize
+    }
+
+    /// The words that so many units take.
+    pub fn words(self, units: usize) -> usize {
+        units.div_ceil(self.per_word())
+    }
+
+    /// Word and shift of the unit after the one at these.
+    #[inline(always)]
+    pub(crate) fn after(self, word: usize, shift: u32) -> (usize, u32) {
+        let next = shift + self.bits;
+        if next + self.bits > u32::BITS { (word + 1, 0) } else { (word, next) }
+    }
+}
+
 /// Elementwise arithmetic of two tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Arithmetic {
