@@ -11,13 +11,14 @@ use crate::data::OutputFile;
 use crate::engine::SplineEngine;
 use crate::network::Network;
 use crate::render::{
-    ColourMap, Drawn, MOST_PIXELS, NetworkField, Picture, Quantity, Scale, categories_svg, extremes,
-    read_plane, scale_svg,
+    ColourMap, DensityField, Drawn, Field, MOST_PIXELS, NetworkField, Picture, Quantity, RegionField, Scale,
+    Visited, categories_svg, extremes, line_svg, read_plane, scale_svg,
 };
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
 
 use super::args::{self, Size};
+use super::layer_choice::Layers;
 use super::session::{Job, Session, file_name};
 
 #[derive(Debug, Args)]
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub outputs: args::Outputs,
 
+    #[command(flatten)]
+    pub layers: Layers,
+
     /// Pixels of the picture
     #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "1024x1024", value_parser = size)]
     pub size: Size,
@@ -65,7 +69,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "IMG.png")]
     pub output: PathBuf,
 
-    /// Where the values behind it go, [H, W] with row 0 at the top: f32, or u32 of classes
+    /// Where the values behind it go, [H, W] with row 0 at the top: f32, or u32 of classes and regions
     #[arg(long, value_name = "DATA.npy")]
     pub npy: Option<PathBuf>,
 
@@ -82,15 +86,25 @@ pub(super) enum What {
     Class,
     /// By how much the largest output is above the second largest
     Margin,
+    /// The regions on which the network is affine, each in a colour that it has in every picture
+    Region,
+    /// The length of the boundaries of regions in a unit of area, both as s and t are measured
+    Density,
 }
 
 impl What {
-    fn quantity(self) -> Quantity {
+    /// Of the outputs; `None` where the pieces of units are shown.
+    fn quantity(self) -> Option<Quantity> {
         match self {
-            Self::Value => Quantity::Value,
-            Self::Class => Quantity::Class,
-            Self::Margin => Quantity::Margin,
+            Self::Value => Some(Quantity::Value),
+            Self::Class => Some(Quantity::Class),
+            Self::Margin => Some(Quantity::Margin),
+            Self::Region | Self::Density => None,
         }
+    }
+
+    fn is_categorical(self) -> bool {
+        matches!(self, Self::Class | Self::Region)
     }
 
     /// For legends and tables.
@@ -99,6 +113,8 @@ impl What {
             Self::Value => format!("output {}", outputs[0]),
             Self::Class => "class".to_owned(),
             Self::Margin => "margin".to_owned(),
+            Self::Region => "regions".to_owned(),
+            Self::Density => "density of boundaries".to_owned(),
         }
     }
 }
@@ -121,8 +137,22 @@ fn ends(text: &str) -> Result<Range<f64>, String> {
 }
 
 pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
-    if arguments.what == What::Class && (arguments.range.is_some() || arguments.diverging) {
-        return Err(Error::Argument("classes have no --range and are not --diverging".to_owned()));
+    let what = arguments.what;
+    if what.is_categorical() && (arguments.range.is_some() || arguments.diverging) {
+        let what = if what == What::Class { "classes" } else { "regions" };
+        return Err(Error::Argument(format!("{what} have no --range and are not --diverging")));
+    }
+    let of = match what.quantity() {
+        Some(_) if arguments.layers.is_given() => {
+            Some("--layer and --cumulative are for regions and densities")
+        }
+        None if arguments.outputs.outputs.is_some() => {
+            Some("regions and densities are those of all --outputs")
+        }
+        _ => None,
+    };
+    if let Some(reason) = of {
+        return Err(Error::Argument(reason.to_owned()));
     }
     let files = [Some(&arguments.output), arguments.npy.as_ref(), arguments.legend.as_ref()];
     let files: Vec<&PathBuf> = files.into_iter().flatten().collect();
@@ -152,7 +182,17 @@ impl Job for Rendering<'_> {
         let Size { width, height } = arguments.size;
         let all = network.outputs().map(|node| node.shape().iter().product::<usize>()).sum();
         let outputs = arguments.outputs.choose(all)?;
-        let field = NetworkField::new(&engine, &network, &slice, arguments.what.quantity(), &outputs)?;
+        let layers = arguments.layers.choice();
+        let samples = [height, width].map(|side| side * arguments.ssaa);
+        let field: Box<dyn Field<E>> = match (arguments.what.quantity(), arguments.what) {
+            (Some(quantity), _) => {
+                Box::new(NetworkField::new(&engine, &network, &slice, quantity, &outputs)?)
+            }
+            (None, What::Density) => {
+                Box::new(DensityField::new(&engine, &network, &slice, &layers, samples)?)
+            }
+            (None, _) => Box::new(RegionField::new(&engine, &network, &slice, &layers)?),
+        };
         let create = |path: &PathBuf| OutputFile::create(path);
         let png = create(&arguments.output)?;
         let data = arguments.npy.as_ref().map(create).transpose()?;
@@ -161,11 +201,11 @@ impl Job for Rendering<'_> {
         let start = Instant::now();
         let range = match &arguments.range {
             Some(range) => Some(range.clone()),
-            None => extremes(&field, [height, width], context)?.map(|[low, high]| spread(low, high)),
+            None => extremes(&*field, [height, width], context)?.map(|[low, high]| spread(low, high)),
         };
         let map = if arguments.diverging { ColourMap::Diverging } else { ColourMap::Sequential };
         let scale = match range {
-            Some(range) if arguments.what != What::Class => Some(Scale::new(map, range)?),
+            Some(range) if !arguments.what.is_categorical() => Some(Scale::new(map, range)?),
             _ => None,
         };
         let picture = Picture {
@@ -174,19 +214,24 @@ impl Job for Rendering<'_> {
             scale: scale.as_ref(),
             comment: &session.command,
         };
-        let drawn = picture.draw(&field, png, data, context)?;
-        let seconds = start.elapsed().as_secs_f64();
+        let drawn = picture.draw(&*field, png, data, context)?;
+        let (seconds, visited) = (start.elapsed().as_secs_f64(), field.visited());
         if let Some(mut legend) = legend {
             let title = format!("{}: {}", file_name(&arguments.model.model), arguments.what.title(&outputs));
-            let svg = match &scale {
-                Some(scale) => scale_svg(scale, &title)?,
-                None => categories_svg(&drawn.categories, &title)?,
+            let svg = match (&scale, visited) {
+                (Some(scale), _) => scale_svg(scale, &title)?,
+                (None, Some(visited)) => line_svg(&said(visited), &title)?,
+                (None, None) => categories_svg(&drawn.categories, &title)?,
             };
             legend.put(svg.as_bytes())?;
             legend.commit()?;
         }
-        report(session, arguments, scale.as_ref(), &drawn, seconds, &engine.describe())
+        report(session, arguments, scale.as_ref(), (&drawn, visited), seconds, &engine.describe())
     }
+}
+
+fn said(Visited { count, is_capped }: Visited) -> String {
+    format!("{}{count} regions visited", if is_capped { "at least " } else { "" })
 }
 
 /// A range of colours, not empty where the field is constant.
@@ -198,7 +243,7 @@ fn report(
     session: &Session,
     arguments: &Arguments,
     scale: Option<&Scale>,
-    drawn: &Drawn,
+    (drawn, visited): (&Drawn, Option<Visited>),
     seconds: f64,
     device: &str,
 ) -> Result<()> {
@@ -218,7 +263,8 @@ fn report(
         "least": drawn.extremes.map(|[low, _]| low),
         "largest": drawn.extremes.map(|[_, high]| high),
         "beyond": scale.map(|_| beyond),
-        "classes": if scale.is_some() { serde_json::Value::Null } else { classes.into() },
+        "classes": if arguments.what == What::Class { classes.into() } else { serde_json::Value::Null },
+        "regions": visited.map(|v| json!({ "label": "visited", "count": v.count, "capped": v.is_capped })),
         "seconds": seconds,
         "pixels_per_second": speed,
         "device": device,
@@ -229,6 +275,9 @@ fn report(
         if let (Some([low, high]), Some([least, largest])) = (range, drawn.extremes) {
             text += &format!("colours from {low} to {high}; values from {least} to {largest}, ");
             text += &format!("{:.2} % beyond the colours\n", 100.0 * beyond);
+        }
+        if let Some(visited) = visited {
+            text += &format!("{}\n", said(visited));
         }
         for (class, share) in shares {
             text += &format!("class {class}: {:.2} %\n", 100.0 * share);

@@ -101,6 +101,18 @@ impl Packing {
         units.div_ceil(self.per_word())
     }
 
+    /// In how many units the words of two samples differ.
+    pub fn differing(self, a: &[u32], b: &[u32]) -> u32 {
+        let words = a.iter().zip(b).map(|(a, b)| a ^ b);
+        if self.bits == 1 {
+            return words.map(u32::count_ones).sum();
+        }
+        // Any bit of a unit becomes its lowest.
+        let lowest = (0..self.per_word()).map(|unit| 1_u32 << (unit as u32 * self.bits)).sum::<u32>();
+        let fold = |word: u32| (1..self.bits).fold(word, |any, shift| any | word >> shift) & lowest;
+        words.map(|word| fold(word).count_ones()).sum()
+    }
+
     /// Word and shift of the unit after the one at these.
     #[inline(always)]
     pub(crate) fn after(self, word: usize, shift: u32) -> (usize, u32) {

@@ -5,17 +5,21 @@
 //! band into a PNG file.
 
 mod colour;
+mod density;
 mod field;
 mod legend;
 mod picture;
 mod plane;
 mod png;
+mod region;
 
 pub use colour::{ColourMap, Rgb, Scale, category};
+pub use density::DensityField;
 pub use field::{Band, Field, NetworkField, Quantity};
-pub use legend::{categories_svg, scale_svg};
+pub use legend::{categories_svg, line_svg, scale_svg};
 pub use picture::{Drawn, MOST_SAMPLES, Picture, extremes};
 pub use plane::{
     around, input_directions, principal_directions, random_directions, read_plane, rectangle, write_plane,
 };
 pub use png::{MOST_PIXELS, write_png};
+pub use region::{RegionField, Visited};

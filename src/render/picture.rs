@@ -44,7 +44,7 @@ pub struct Drawn {
     pub extremes: Option<[f64; 2]>,
     /// Samples with numbers beyond the scale.
     pub beyond: u64,
-    /// Samples of each category that there is.
+    /// Samples of each category that there is, unless they are [regions](Field::visited).
     pub categories: BTreeMap<u32, u64>,
 }
 
@@ -83,7 +83,9 @@ impl Picture<'_> {
                 if let Some(data) = &mut data {
                     data.write(&band)?;
                 }
-                drawn.count(&band, self.scale);
+                if field.visited().is_none() {
+                    drawn.count(&band, self.scale);
+                }
                 let pixels = self.colours(&band);
                 put(&pixels)?;
                 context.progress().advance((pixels.len() / width) as u64);
@@ -160,6 +162,9 @@ pub fn extremes<E: Engine>(
     context: &Context,
 ) -> Result<Option<[f64; 2]>> {
     check_size(size)?;
+    if field.is_categorical() {
+        return Ok(None);
+    }
     let mut seen = Drawn { extremes: None, beyond: 0, categories: BTreeMap::new() };
     bands(field, size.map(|side| side.min(COARSE)), 1, context, |band| {
         seen.count(&band, None);
