@@ -19,8 +19,11 @@ use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
 use fenchel::{Error, Scalar};
 use ndarray::{Array2, s};
 
-/// The code of each unit `[N][units]` of each layer.
+/// The code of each unit `[N][units]` of a layer.
 type Codes = Vec<Vec<u32>>;
+
+/// The same with margins: how far a unit is from another code.
+type Margins = Vec<Vec<(u32, f64)>>;
 
 fn codes_of<E: Engine>(program: &Program<E>, x: &Array2<f64>) -> (Vec<CodedLayer>, Vec<Codes>) {
     let layers = program.coded_layers("the test").unwrap();
@@ -80,7 +83,7 @@ fn everything() -> Network {
     let abs = b.add("abs", Activation::Abs, &[prelu]).unwrap();
     let shift = ArithmeticConstant {
         operation: Arithmetic::Sub,
-        constant: constant(7, &b.shape(prelu).to_vec()),
+        constant: constant(7, b.shape(prelu)),
         reversed: true,
     };
     let shifted = b.add("shifted", shift, &[prelu]).unwrap();
@@ -191,7 +194,7 @@ fn direct(network: &Network, node: usize, inputs: &[&Vec<f64>]) -> Option<Vec<(u
 }
 
 /// Code and margin `[N][units]` of each layer, one unit after the other.
-fn direct_codes(network: &Network, x: &Array2<f64>) -> Vec<(String, Vec<Vec<(u32, f64)>>)> {
+fn direct_codes(network: &Network, x: &Array2<f64>) -> Vec<(String, Margins)> {
     let all: Vec<Vec<Vec<f64>>> = (0..network.nodes().len()).map(|i| values(network, i, x)).collect();
     let mut layers = vec![];
     for (i, node) in network.nodes().iter().enumerate() {

@@ -141,21 +141,3 @@ impl<E: Engine> Codes<E> {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::Packing;
-
-    #[test]
-    fn units_that_differ_are_counted_once() {
-        let three = Packing { first: 0, bits: 3 };
-        // Units 0, 1 and 9 of ten; unit 1 in all of its bits.
-        let a = 0b101 | 0b111 << 3 | 0b001 << 27;
-        assert_eq!(three.differing(&[a, 7], &[0, 0]), 4);
-        assert_eq!(Packing { first: 0, bits: 1 }.differing(&[a], &[0]), a.count_ones());
-        assert_eq!(Packing { first: 0, bits: 20 }.differing(&[0xF_FFFF], &[1]), 1);
-        assert_eq!(Packing { first: 0, bits: 32 }.differing(&[u32::MAX], &[0]), 1);
-        assert_eq!(three.differing(&[a, 7], &[a, 7]), 0);
-    }
-}

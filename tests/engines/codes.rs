@@ -74,7 +74,7 @@ fn of_picks<E: SplineEngine>(engine: &E, image: [usize; 4], window: Window) -> R
     Ok(engine.receive_codes(engine.request_codes(codes)?)? == packed)
 }
 
-pub fn check_all<E: SplineEngine>(engine: &E, check: &mut impl FnMut(String, f64, Result<f64>)) {
+pub(super) fn check_all<E: SplineEngine>(engine: &E, check: &mut impl FnMut(String, f64, Result<f64>)) {
     let wrong = |same: bool| if same { 0.0 } else { 1.0 };
     for (rows, layers) in [
         (1, [(1, 1), (1, 2)]),
