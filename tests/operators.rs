@@ -12,7 +12,7 @@ use fenchel::network::operators::{
     Fixed, Interpolate, MaxPool, PRelu, Pad, Permute, Product, Reduce, ReduceMax, Reshape, ScaleShift,
     Select, Softmax, Standardize,
 };
-use fenchel::network::{Builder, Constant, Network, NodeId, Op, Slot};
+use fenchel::network::{Builder, Constant, Kind, Network, NodeId, Op, Slot};
 use fenchel::tolerance::{APPROXIMATE, CLOSE, EXACT, relative_difference};
 use ndarray::{Array2, Axis};
 
@@ -612,4 +612,15 @@ fn slots_are_there_or_named() {
     let divisor = Constant::from(2.0);
     let division = ArithmeticConstant { operation: Arithmetic::Div, constant: divisor, reversed: false };
     assert!(refusal(division.into(), Slot::ParameterFactors).contains("factors of the parameter gradient"));
+}
+
+#[test]
+fn what_is_piecewise_affine_has_codes() {
+    for (name, network) in table() {
+        let program = network.compile(&Cpu::<f32>::new()).unwrap();
+        let layers = program.coded_layers("the test");
+        let kind = network.kind();
+        assert_eq!(layers.is_ok(), kind != Kind::Smooth, "{name}");
+        assert_eq!(layers.is_ok_and(|layers| !layers.is_empty()), kind == Kind::PiecewiseAffine, "{name}");
+    }
 }

@@ -13,6 +13,7 @@ mod difference;
 mod eval;
 mod fit;
 mod inspect;
+mod layer_choice;
 mod layers;
 mod legendre;
 mod picture;

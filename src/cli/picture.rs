@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::engine::{Context, Engine};
 use crate::render::{
-    Drawn, Field, Frame, Legend, MOST_SAMPLES, Page, Pyramid, Scale, categories_svg, contour_levels,
-    scale_svg, survey,
+    Drawn, Field, Frame, Legend, MOST_SAMPLES, Page, Pyramid, Scale, Visited, categories_svg, contour_levels,
+    line_svg, scale_svg, survey,
 };
 use crate::{Error, Result};
 
@@ -129,6 +129,8 @@ impl PictureOptions {
         // The legend is written with the first rows, before all categories have been seen.
         let categories: Vec<(u32, String)> = match scale {
             Some(_) => vec![],
+            // Too many to be listed.
+            None if field.visited().is_some() => vec![],
             None => survey(field, size, context)?.categories.into_keys().map(named).collect(),
         };
         let legend = scale.map_or(Legend::Categories(&categories), Legend::Scale);
@@ -138,11 +140,22 @@ impl PictureOptions {
 }
 
 /// The legend of a picture as SVG.
-pub(super) fn legend(scale: Option<&Scale>, drawn: &Drawn, title: &str) -> Result<String> {
-    match scale {
-        Some(scale) => scale_svg(scale, title),
-        None => categories_svg(&drawn.categories, title),
+pub(super) fn legend(
+    scale: Option<&Scale>,
+    drawn: &Drawn,
+    visited: Option<Visited>,
+    title: &str,
+) -> Result<String> {
+    match (scale, visited) {
+        (Some(scale), _) => scale_svg(scale, title),
+        (None, Some(visited)) => line_svg(&said(visited), title),
+        (None, None) => categories_svg(&drawn.categories, title),
     }
+}
+
+/// How many regions a picture has seen.
+pub(super) fn said(Visited { count, is_capped }: Visited) -> String {
+    format!("{}{count} regions visited", if is_capped { "at least " } else { "" })
 }
 
 /// Writes the page of a pyramid, with links to files as far as there are ways to them.

@@ -9,14 +9,15 @@ use serde_json::json;
 
 use crate::data::OutputFile;
 use crate::engine::SplineEngine;
-use crate::render::{Drawn, MOST_PIXELS, Picture, Pyramid, Scale, Targets, extremes, read_plane};
+use crate::render::{Drawn, MOST_PIXELS, Picture, Pyramid, Scale, Targets, Visited, extremes, read_plane};
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
 
 use super::args::{self, Size};
+use super::layer_choice::Layers;
 use super::picture::{self, PictureOptions};
 use super::session::{Job, Session, file_name};
-use super::what::{Subject, What};
+use super::what::{Drawing, Subject, What};
 
 /// Categories of which the shares are printed.
 const MOST_LISTED: usize = 20;
@@ -24,10 +25,11 @@ const MOST_LISTED: usize = 20;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: fenchel render model.onnx --plane plane.npz --what value --outputs 3 --size 4096x4096 \
-        -o value.png --legend legend.svg\n\n\
+        -o value.png --axes --contours auto\n\n\
     Pixels are drawn at their centres: s = -1 is the left edge of the picture, s = 1 the right, t = -1 the lower, t = 1 \
-    the upper. Numbers are shown on viridis, or with --diverging from blue over white at 0 to red; classes have colours \
-    that are the same in every picture. The picture says nothing of its colours: --legend writes that beside it. \
+    the upper. Numbers are shown on viridis, or with --diverging from blue over white at 0 to red; classes, \
+    pieces and regions have colours that are the same in every picture. --axes writes what the colours are into the \
+    picture, --legend beside it. \
     The command line is in the PNG as the text 'Comment'. Pictures are streamed, so that their size is not bounded by \
     memory."
 )]
@@ -49,6 +51,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     pub outputs: args::Outputs,
+
+    #[command(flatten)]
+    pub layers: Layers,
 
     /// Pixels of the picture
     #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "1024x1024", value_parser = size)]
@@ -73,7 +78,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "IMG.png", required_unless_present = "pyramid")]
     pub output: Option<PathBuf>,
 
-    /// Where the values behind it go, [H, W] with row 0 at the top: f32, or u32 of classes
+    /// Where the values behind it go, [H, W] with row 0 at the top: f32, or u32 of classes, pieces and regions
     #[arg(long, value_name = "DATA.npy")]
     pub npy: Option<PathBuf>,
 
@@ -102,8 +107,15 @@ fn ends(text: &str) -> Result<Range<f64>, String> {
 pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
     let what = arguments.what;
     if what.is_categorical() && (arguments.range.is_some() || arguments.diverging) {
-        let plural = if what == What::Class { "classes" } else { "pieces" };
+        let [_, plural] = what.category();
         return Err(Error::Argument(format!("{plural} have no --range and are not --diverging")));
+    }
+    let of_units = what.is_of_units() || arguments.picture.lines == Some(What::Region);
+    if arguments.layers.is_given() && !of_units {
+        return Err(Error::Argument("--layer and --cumulative are for regions and densities".to_owned()));
+    }
+    if arguments.outputs.outputs.is_some() && what.is_of_units() {
+        return Err(Error::Argument("regions and densities are those of all --outputs".to_owned()));
     }
     let options = &arguments.picture;
     let files = [&arguments.output, &arguments.npy, &arguments.legend, &options.pyramid];
@@ -140,15 +152,19 @@ impl Job for Rendering<'_> {
         let context = &session.context;
         let Size { width, height } = arguments.size;
         let outputs = arguments.outputs.choose(subject.outputs())?;
-        let field = subject.field(&engine, arguments.what, &slice, &outputs, context)?;
-        let field = &*field;
         let options = &arguments.picture;
         let size = [height, width];
+        let layers = arguments.layers.choice();
+        let samples = size.map(|side| side * arguments.ssaa);
+        let drawing = Drawing { what: arguments.what, outputs: &outputs, layers: &layers, samples };
+        let field = subject.field(&engine, drawing, &slice, context)?;
+        let field = &*field;
         let lines = match options.lines {
             Some(what) => {
                 let all = what == What::Class && outputs.len() < 2;
                 let outputs = if all { (0..subject.outputs()).collect() } else { outputs.clone() };
-                Some(subject.field(&engine, what, &slice, &outputs, context)?)
+                let drawing = Drawing { what, outputs: &outputs, ..drawing };
+                Some(subject.field(&engine, drawing, &slice, context)?)
             }
             None => None,
         };
@@ -189,7 +205,8 @@ impl Job for Rendering<'_> {
         let targets = Targets { png, frame: frame.as_ref(), pyramid: pyramid.as_mut(), data };
         let drawn = picture.draw_into(field, targets, context)?;
         let seconds = start.elapsed().as_secs_f64();
-        let svg = picture::legend(scale.as_ref(), &drawn, &title)?;
+        let visited = field.visited();
+        let svg = picture::legend(scale.as_ref(), &drawn, visited, &title)?;
         if let Some(mut legend) = legend {
             legend.put(svg.as_bytes())?;
             legend.commit()?;
@@ -199,7 +216,14 @@ impl Job for Rendering<'_> {
             let files = [("values", arguments.npy.as_ref()), ("plane", Some(&arguments.plane))];
             picture::finish(pyramid, &title, &session.command, &svg, &files)?;
         }
-        report(session, arguments, (scale.as_ref(), &contours, levels), &drawn, seconds, &engine.describe())
+        report(
+            session,
+            arguments,
+            (scale.as_ref(), &contours, levels),
+            (&drawn, visited),
+            seconds,
+            &engine.describe(),
+        )
     }
 }
 
@@ -212,7 +236,7 @@ fn report(
     session: &Session,
     arguments: &Arguments,
     (scale, contours, levels): (Option<&Scale>, &[f64], Option<usize>),
-    drawn: &Drawn,
+    (drawn, visited): (&Drawn, Option<Visited>),
     seconds: f64,
     device: &str,
 ) -> Result<()> {
@@ -224,6 +248,7 @@ fn report(
     let shares: Vec<(u32, f64)> = drawn.categories.iter().map(|(&k, &n)| (k, n as f64 / samples)).collect();
     let classes: serde_json::Map<String, serde_json::Value> =
         shares.iter().map(|(k, share)| (k.to_string(), json!(share))).collect();
+    let is_pieces = matches!(arguments.what, What::ConvexPiece | What::ConcavePiece);
     let document = json!({
         "width": width,
         "height": height,
@@ -235,7 +260,9 @@ fn report(
         "least": drawn.extremes.map(|[low, _]| low),
         "largest": drawn.extremes.map(|[_, high]| high),
         "beyond": scale.map(|_| beyond),
-        "classes": if scale.is_some() { serde_json::Value::Null } else { classes.into() },
+        "classes": if arguments.what == What::Class { classes.into() } else { serde_json::Value::Null },
+        "pieces": if is_pieces { json!(shares.len()) } else { serde_json::Value::Null },
+        "regions": visited.map(|v| json!({ "label": "visited", "count": v.count, "capped": v.is_capped })),
         "seconds": seconds,
         "pixels_per_second": speed,
         "device": device,
@@ -247,15 +274,18 @@ fn report(
             text += &format!("colours from {low} to {high}; values from {least} to {largest}, ");
             text += &format!("{:.2} % beyond the colours\n", 100.0 * beyond);
         }
+        if let Some(visited) = visited {
+            text += &format!("{}\n", picture::said(visited));
+        }
         if drawn.further > 0 {
             let share = 100.0 * drawn.further as f64 / samples;
             text += &format!("{} further samples at boundaries, {share:.2} % of the pixels\n", drawn.further);
         }
         if shares.len() > MOST_LISTED {
-            text += &format!("{} categories\n", shares.len());
+            text += &format!("{} {}\n", shares.len(), arguments.what.category()[1]);
         }
         for (class, share) in shares.iter().filter(|_| shares.len() <= MOST_LISTED) {
-            text += &format!("{} {class}: {:.2} %\n", arguments.what.category(), 100.0 * share);
+            text += &format!("{} {class}: {:.2} %\n", arguments.what.category()[0], 100.0 * share);
         }
         text
     })

@@ -6,9 +6,11 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use crate::engine::{Context, SplineEngine};
+use crate::maso::LayerChoice;
 use crate::network::Network;
 use crate::render::{
-    ColourMap, Field, NetworkField, Quantity, Slope, SlopeField, SplineField, SplineQuantity,
+    ColourMap, DensityField, Field, NetworkField, Quantity, RegionField, Slope, SlopeField, SplineField,
+    SplineQuantity,
 };
 use crate::spline::SplineFile;
 use crate::spline::slice::Slice;
@@ -31,6 +33,10 @@ pub(super) enum What {
     Direction,
     /// The length of one output's whole gradient, along all inputs
     Gradient,
+    /// The regions on which the network is affine, each in a colour that it has in every picture
+    Region,
+    /// The length of the boundaries of regions in a unit of area, both as s and t are measured
+    Density,
     /// With --spline: one output of the spline less the network's
     Error,
     /// With --spline: the certificate's lower bound
@@ -45,6 +51,17 @@ pub(super) enum What {
     ConcavePiece,
 }
 
+/// What is drawn, in full.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drawing<'a> {
+    pub what: What,
+    pub outputs: &'a [usize],
+    /// The layers whose units' pieces are shown.
+    pub layers: &'a LayerChoice,
+    /// `[H, W]` of all samples.
+    pub samples: [usize; 2],
+}
+
 /// What is drawn of: a network, or a spline of it.
 pub(super) struct Subject {
     network: Network,
@@ -54,7 +71,7 @@ pub(super) struct Subject {
 impl What {
     /// Whether it has categories as values.
     pub(super) fn is_categorical(self) -> bool {
-        matches!(self, Self::Class | Self::ConvexPiece | Self::ConcavePiece)
+        matches!(self, Self::Class | Self::Region | Self::ConvexPiece | Self::ConcavePiece)
     }
 
     /// The colours of its numbers.
@@ -73,9 +90,18 @@ impl What {
         (self == Self::Direction).then_some(-180.0..180.0)
     }
 
-    /// What one of its categories is.
-    pub(super) fn category(self) -> &'static str {
-        if self == Self::Class { "class" } else { "piece" }
+    /// Whether it shows which pieces units take, not outputs.
+    pub(super) fn is_of_units(self) -> bool {
+        matches!(self, Self::Region | Self::Density)
+    }
+
+    /// What one of its categories is, and what several are.
+    pub(super) fn category(self) -> [&'static str; 2] {
+        match self {
+            Self::Class => ["class", "classes"],
+            Self::Region => ["region", "regions"],
+            _ => ["piece", "pieces"],
+        }
     }
 
     /// For legends and tables.
@@ -88,6 +114,8 @@ impl What {
             Self::Slope => of("slope along the plane"),
             Self::Direction => of("direction of the slope"),
             Self::Gradient => of("length of the gradient"),
+            Self::Region => "regions".to_owned(),
+            Self::Density => "density of boundaries".to_owned(),
             Self::Error => of("error"),
             Self::Lower => of("lower bound"),
             Self::Upper => of("upper bound"),
@@ -145,9 +173,8 @@ impl Subject {
     pub(super) fn field<E: SplineEngine>(
         &self,
         engine: &E,
-        what: What,
+        Drawing { what, outputs, layers, samples }: Drawing<'_>,
         slice: &Slice,
-        outputs: &[usize],
         context: &Context,
     ) -> Result<Box<dyn Field<E>>> {
         let Some(file) = &self.spline else {
@@ -160,6 +187,8 @@ impl Subject {
                 What::Slope => Box::new(slope(Slope::Norm)?),
                 What::Direction => Box::new(slope(Slope::Direction)?),
                 What::Gradient => Box::new(slope(Slope::Gradient)?),
+                What::Region => Box::new(RegionField::new(engine, &self.network, slice, layers)?),
+                What::Density => Box::new(DensityField::new(engine, &self.network, slice, layers, samples)?),
                 _ => return Err(Error::Argument("this is drawn of a spline: give --spline".to_owned())),
             });
         };
@@ -183,6 +212,10 @@ impl Subject {
             What::HalfWidth => SplineQuantity::HalfWidth,
             What::ConvexPiece => SplineQuantity::ConvexPiece,
             What::ConcavePiece => SplineQuantity::ConcavePiece,
+            What::Region | What::Density => {
+                let reason = "regions are those of a network: leave --spline out";
+                return Err(Error::Argument(reason.to_owned()));
+            }
         };
         Ok(Box::new(SplineField::new(file.spline(), &source, slice, quantity, outputs, context)?))
     }

@@ -4,7 +4,7 @@
 //! Griewank & Walther 2008). Whatever is computed on this engine comes with its derivative: values with the Jacobian
 //! times the direction, Jacobians with the Hessian times the direction ("reverse over forward"; Pearlmutter 1994).
 
-use super::kernels::{Activation, Arithmetic, Epilogue, Window};
+use super::kernels::{Activation, Arithmetic, Epilogue, Packing, Window};
 use super::{Engine, IndicesOf, Tensor, TensorOf};
 use crate::activation::PiecewiseAffine;
 use crate::{Error, Result, Scalar};
@@ -134,6 +134,8 @@ impl<E: Engine> Engine for Dual<E> {
     type Request = E::Request;
     type Matrix = E::Matrix;
     type Filters = E::Filters;
+    type Codes = E::Codes;
+    type CodesRequest = E::CodesRequest;
 
     fn describe(&self) -> String {
         format!("{}, with tangents", self.0.describe())
@@ -386,5 +388,38 @@ impl<E: Engine> Engine for Dual<E> {
         });
         let tangents = tangents.collect::<Result<Vec<_>>>()?;
         self.join(value, Some(self.0.concat(&tangents.iter().collect::<Vec<_>>(), axis)?))
+    }
+
+    fn codes(&self, rows: usize, words: usize) -> Result<E::Codes> {
+        self.0.codes(rows, words)
+    }
+
+    fn code_values(
+        &self,
+        codes: &mut E::Codes,
+        x: &DualTensor<E>,
+        knots: &[f64],
+        packing: Packing,
+    ) -> Result<()> {
+        self.0.code_values(codes, &self.value(x), knots, packing)
+    }
+
+    fn code_picks(
+        &self,
+        codes: &mut E::Codes,
+        picked: &IndicesOf<Self>,
+        window: Window,
+        size: [usize; 2],
+        packing: Packing,
+    ) -> Result<()> {
+        self.0.code_picks(codes, picked, window, size, packing)
+    }
+
+    fn request_codes(&self, codes: E::Codes) -> Result<E::CodesRequest> {
+        self.0.request_codes(codes)
+    }
+
+    fn receive_codes(&self, request: E::CodesRequest) -> Result<Vec<u32>> {
+        self.0.receive_codes(request)
     }
 }

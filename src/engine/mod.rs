@@ -18,6 +18,7 @@ mod dual;
 pub mod gpu;
 mod interval;
 pub mod kernels;
+mod packing;
 pub mod plan;
 mod taps;
 pub mod tensor;
@@ -30,8 +31,8 @@ pub use gpu::Gpu;
 pub use interval::{Interval, IntervalBuffer};
 pub use kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Pulls, Search, SliceValues, SoftHalves, SoftSpec, SoftValues, Step,
-    Window,
+    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftHalves, SoftSpec, SoftValues,
+    Step, Window,
 };
 pub use tensor::Tensor;
 
@@ -75,6 +76,10 @@ pub trait Engine: Clone + Send + Sync + 'static {
     type Matrix: Send + Sync + 'static;
     /// The filters of a convolution, laid out for it once.
     type Filters: Send + Sync + 'static;
+    /// Packed codes in the making: rows of 32-bit words.
+    type Codes: Send;
+    /// Packed codes on their way back.
+    type CodesRequest: Send;
     /// What computes, for people: `"CPU, 2 threads, f32"`.
     fn describe(&self) -> String;
 
@@ -245,6 +250,35 @@ pub trait Engine: Clone + Send + Sync + 'static {
 
     /// Joins tensors along an axis.
     fn concat(&self, parts: &[&TensorOf<Self>], axis: usize) -> Result<TensorOf<Self>>;
+
+    /// Begins packed codes `[rows, words]`, every word of which is to be written by what follows.
+    fn codes(&self, rows: usize, words: usize) -> Result<Self::Codes>;
+
+    /// Packs, for each element of `x [rows, ..]`, how many of `knots` (ascending) lie strictly below it.
+    fn code_values(
+        &self,
+        codes: &mut Self::Codes,
+        x: &TensorOf<Self>,
+        knots: &[f64],
+        packing: Packing,
+    ) -> Result<()>;
+
+    /// Packs, for each maximum that [`max_pool`](Self::max_pool) found with `window` in images of `size`, which element
+    /// of its window it is, in row-major order; elements in the padding count.
+    fn code_picks(
+        &self,
+        codes: &mut Self::Codes,
+        picked: &IndicesOf<Self>,
+        window: Window,
+        size: [usize; 2],
+        packing: Packing,
+    ) -> Result<()>;
+
+    /// Begins to copy packed codes back.
+    fn request_codes(&self, codes: Self::Codes) -> Result<Self::CodesRequest>;
+
+    /// Waits for packed codes that were requested, row by row.
+    fn receive_codes(&self, request: Self::CodesRequest) -> Result<Vec<u32>>;
 }
 
 /// An engine that computes splines too: envelopes of affine pieces, hard and soft, curvatures over pairs of points,

@@ -21,7 +21,7 @@ pub use builder::{Builder, NodeId};
 pub use constant::Constant;
 pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
 pub use operators::{Kind, Op, Slot};
-pub use program::Program;
+pub use program::{CodedLayer, Program};
 pub(crate) use program::{check_finite, columns};
 
 /// A node of a graph: an input, or an operator with its output.

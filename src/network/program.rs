@@ -1,5 +1,7 @@
 //! A network laid out on an engine: forward passes and jets.
 
+mod codes;
+
 use ndarray::{Array2, ArrayView2};
 
 use crate::activation::Activation;
@@ -8,7 +10,9 @@ use crate::engine::{Arithmetic, Context, Engine, IndicesOf, Jets, JetsOf, Tensor
 use crate::{Error, Result, Scalar};
 
 use super::operators::{ParameterFactors, Pass, Prepared};
-use super::{Kind, Network, Op, simplify};
+use super::{Kind, Network, Op, Slot, simplify};
+
+pub use codes::CodedLayer;
 
 /// Samples that run at once at most: more gains nothing, the products inside are large enough long before.
 const SAMPLES: usize = 1024;
@@ -23,7 +27,13 @@ pub struct Program<E: Engine> {
 
 struct Step<E: Engine> {
     name: String,
+    /// The name of its value.
+    value: String,
+    /// The name of its operator.
+    operator: &'static str,
     work: Work<E>,
+    /// Affine pieces of each of its units; `None` where it is smooth.
+    pieces: Option<usize>,
     /// The elementwise function that it is, if no layer has one fused into it.
     activation: Option<Activation>,
     /// Whether it is neither affine nor such a function.
@@ -97,11 +107,13 @@ impl Network {
             node.inputs.iter().for_each(|&j| last_use[j] = i);
             let (inputs, shape) = (node.inputs.clone(), node.shape.clone());
             let (mut intermediates, mut flops) = (0, 0);
+            let (mut operator, mut pieces) = ("", Some(1));
             let work = match &node.op {
                 None => Work::Input,
                 Some(op) => {
                     scratch = scratch.max(op.operator().scratch(&shapes));
                     intermediates = op.operator().intermediates();
+                    (operator, pieces) = (op.operator().name(), op.operator().pieces_of_unit(&shapes));
                     flops = op.operator().flops(&shapes);
                     let remembers = op.operator().remembers();
                     remembered[i] |= remembers.output;
@@ -114,7 +126,7 @@ impl Network {
                     }
                 }
             };
-            let name = node.name.clone();
+            let (name, value) = (node.name.clone(), node.value.clone());
             let activation = match (&node.op, &work) {
                 (Some(Op::Activation(activation)), Work::Operator(_)) => Some(*activation),
                 _ => None,
@@ -123,7 +135,10 @@ impl Network {
             let mixes = kind != Kind::Affine && activation.is_none() && matches!(work, Work::Operator(_));
             steps.push(Step {
                 name,
+                value,
+                operator,
                 work,
+                pieces,
                 activation,
                 mixes,
                 inputs,
@@ -312,9 +327,11 @@ impl<E: Engine> Program<E> {
     pub(crate) fn visit(
         &self,
         x: &TensorOf<E>,
-        each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
+        mut each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
     ) -> Result<()> {
-        self.visited(x, |_| false, each).map(drop)
+        let show =
+            |i: usize, trace: &Trace<E>| trace.values[i].as_ref().map_or(Ok(()), |value| each(i, value));
+        self.visited(x, |_| false, show).map(drop)
     }
 
     /// A forward pass; the output is kept, other values where `keep` says so.
@@ -322,28 +339,27 @@ impl<E: Engine> Program<E> {
         self.visited(x, keep, |_, _| Ok(()))
     }
 
-    /// The same, with every value shown to `each` when it is made.
+    /// The same, with every step shown to `each` when its value is made and its inputs are still there.
     fn visited(
         &self,
         x: &TensorOf<E>,
         keep: impl Fn(&Step<E>) -> bool,
-        mut each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
+        mut each: impl FnMut(usize, &Trace<E>) -> Result<()>,
     ) -> Result<Trace<E>> {
-        let sample = self.sample(x)?;
-        each(0, &sample)?;
-        let mut trace = Trace { values: vec![Some(sample)], picked: vec![None] };
+        let mut trace = Trace { values: vec![Some(self.sample(x)?)], picked: vec![None] };
+        each(0, &trace)?;
         for (i, step) in self.steps.iter().enumerate().skip(1) {
             let (value, picked) = {
                 let inputs: Vec<&TensorOf<E>> =
                     step.inputs.iter().filter_map(|&j| trace.values[j].as_ref()).collect();
                 self.run(step, &inputs)?
             };
-            each(i, &value)?;
+            trace.values.push(Some(value));
+            trace.picked.push(picked);
+            each(i, &trace)?;
             for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i && !keep(&self.steps[j])) {
                 trace.values[j] = None;
             }
-            trace.values.push(Some(value));
-            trace.picked.push(picked);
         }
         Ok(trace)
     }

@@ -3,6 +3,8 @@
 use crate::engine::{Context, Engine};
 use crate::{Error, Result, Scalar};
 
+use super::Visited;
+
 /// Values at the points of a grid, row by row from the top.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Band {
@@ -24,6 +26,12 @@ pub trait Field<E: Engine> {
     /// [`Error::NonFinite`] with the number of the point where a value is not finite; [`Error::Memory`] where one point
     /// does not fit the context's budget; [`Error::Cancelled`]; what the engine says.
     fn band(&self, across: &[E::Scalar], up: &[E::Scalar], first: usize, context: &Context) -> Result<Band>;
+
+    /// The regions seen up to now, of a field that tells regions apart: its categories are too many to be counted one by
+    /// one.
+    fn visited(&self) -> Option<Visited> {
+        None
+    }
 }
 
 /// What of outputs is drawn: of a network's or of a spline's.

@@ -77,6 +77,17 @@ pub fn categories_svg(categories: &BTreeMap<u32, u64>, title: &str) -> Result<St
     })
 }
 
+/// A line of text in the place of colours that are too many to be listed.
+///
+/// # Errors
+/// [`Error::Argument`] where it cannot be drawn.
+pub fn line_svg(text: &str, title: &str) -> Result<String> {
+    svg((260, TOP as u32 + 32), title, |root| {
+        root.draw(&Text::new(text.to_owned(), (20, TOP), TEXT))?;
+        Ok(())
+    })
+}
+
 fn svg(size: (u32, u32), title: &str, draw: impl FnOnce(&Area<'_>) -> Fallible) -> Result<String> {
     let mut svg = String::new();
     {

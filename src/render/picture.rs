@@ -223,7 +223,9 @@ impl<'a, E: Engine> Picture<'a, E> {
             if let Some(data) = &mut data {
                 data.write(&band)?;
             }
-            drawn.count(&band, self.scale);
+            if field.visited().is_none() {
+                drawn.count(&band, self.scale);
+            }
             base.push(self.colours(&band));
             // From the top to here all rows are complete, given so many rows below them.
             let complete =
@@ -368,6 +370,9 @@ pub fn extremes<E: Engine>(
     size: [usize; 2],
     context: &Context,
 ) -> Result<Option<[f64; 2]>> {
+    if field.is_categorical() {
+        return Ok(None);
+    }
     Ok(survey(field, size, context)?.extremes)
 }
 

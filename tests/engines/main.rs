@@ -2,6 +2,7 @@
 //! symmetric in nothing, past the limits of a device, and on a device that was broken on purpose.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod codes;
 #[path = "../common/mod.rs"]
 mod common;
 mod conjugates;
@@ -387,6 +388,7 @@ fn failures<E: SplineEngine>(engine: &E) -> Vec<String> {
         }
     }
     check("moves".to_owned(), 0.0, difference(&Move, engine).map(|d| if d < 1e-7 { 0.0 } else { d }));
+    codes::check_all(engine, &mut check);
     conjugates::check_all(engine, &mut check);
     pieces::check_all(engine, &mut check);
     splines::check_all(engine, check);
@@ -443,6 +445,8 @@ fn a_broken_kernel_fails() {
         ("arithmetic", "return a - b;", "return b - a;"),
         ("pooling", "value > largest", "value >= largest"),
         ("piecewise", ".knot < u", ".knot <= u"),
+        ("code", "1u] < u)", "1u] <= u)"),
+        ("code", "column * params.stride_x", "column"),
         ("envelope", "max(pairs.norm +", "max(pairs.norm -"),
         ("soft_envelope", "sums.tangent * scale,", "sums.tangent,"),
         ("distances", "k * STRIDE + quad] = point", "quad * STRIDE + k] = point"),

@@ -5,6 +5,7 @@
 mod activation;
 mod arithmetic;
 mod best;
+mod code;
 mod conjugate;
 mod convolution;
 mod copy;
@@ -41,10 +42,11 @@ use crate::{Error, Result, Scalar};
 
 use super::kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
+    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
+pub use code::CpuCodes;
 pub use conjugate::CpuConjugate;
 pub use descent::CpuDescent;
 pub use envelope::CpuEnvelope;
@@ -105,6 +107,8 @@ macro_rules! engine {
             type Request = CpuTensor<$S>;
             type Matrix = CpuMatrix<$S>;
             type Filters = CpuFilters<$S>;
+            type Codes = CpuCodes;
+            type CodesRequest = CpuCodes;
 
             fn describe(&self) -> String {
                 format!("CPU, {} threads, {}", rayon::current_num_threads(), $S::NAME)
@@ -292,6 +296,40 @@ macro_rules! engine {
 
             fn concat(&self, parts: &[&CpuTensor<$S>], axis: usize) -> Result<CpuTensor<$S>> {
                 Ok(layout::concat(parts, axis))
+            }
+
+            fn codes(&self, rows: usize, words: usize) -> Result<CpuCodes> {
+                Ok(CpuCodes::new(rows, words))
+            }
+
+            fn code_values(
+                &self,
+                codes: &mut CpuCodes,
+                x: &CpuTensor<$S>,
+                knots: &[f64],
+                packing: Packing,
+            ) -> Result<()> {
+                codes.add_values(x, knots, packing);
+                Ok(())
+            }
+
+            fn code_picks(
+                &self,
+                codes: &mut CpuCodes,
+                picked: &CpuIndices,
+                window: Window,
+                size: [usize; 2],
+                packing: Packing,
+            ) -> Result<()> {
+                codes.add_picks(picked, window, size, packing)
+            }
+
+            fn request_codes(&self, codes: CpuCodes) -> Result<CpuCodes> {
+                Ok(codes)
+            }
+
+            fn receive_codes(&self, request: CpuCodes) -> Result<Vec<u32>> {
+                Ok(request.into_values())
             }
         }
 

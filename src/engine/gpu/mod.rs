@@ -7,6 +7,7 @@
 
 mod activation;
 mod arithmetic;
+mod code;
 mod conjugate;
 mod convolution;
 mod descent;
@@ -43,13 +44,14 @@ use crate::{Error, Result};
 use super::device::Adapter;
 use super::kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
+    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
 use device::Device;
 use pipelines::Kernel;
 
+pub use code::GpuCodes;
 pub use conjugate::GpuConjugate;
 pub use convolution::GpuFilters;
 pub use descent::GpuDescent;
@@ -157,6 +159,8 @@ impl Engine for Gpu {
     type Request = GpuRequest;
     type Matrix = GpuMatrix;
     type Filters = GpuFilters;
+    type Codes = GpuCodes;
+    type CodesRequest = GpuRequest;
 
     fn describe(&self) -> String {
         let software = if self.0.adapter.software { ", software" } else { "" };
@@ -320,6 +324,39 @@ impl Engine for Gpu {
 
     fn concat(&self, parts: &[&GpuTensor], axis: usize) -> Result<GpuTensor> {
         layout::concat(self, parts, axis)
+    }
+
+    fn codes(&self, rows: usize, words: usize) -> Result<GpuCodes> {
+        GpuCodes::new(self, rows, words)
+    }
+
+    fn code_values(
+        &self,
+        codes: &mut GpuCodes,
+        x: &GpuTensor,
+        knots: &[f64],
+        packing: Packing,
+    ) -> Result<()> {
+        codes.add_values(self, x, knots, packing)
+    }
+
+    fn code_picks(
+        &self,
+        codes: &mut GpuCodes,
+        picked: &Tensor<GpuIndices>,
+        window: Window,
+        size: [usize; 2],
+        packing: Packing,
+    ) -> Result<()> {
+        codes.add_picks(self, picked, window, size, packing)
+    }
+
+    fn request_codes(&self, codes: GpuCodes) -> Result<GpuRequest> {
+        codes.request(self)
+    }
+
+    fn receive_codes(&self, request: GpuRequest) -> Result<Vec<u32>> {
+        self.0.receive(request)
     }
 }
 

@@ -19,6 +19,12 @@ pub struct GpuIndices {
     window: Window,
 }
 
+impl GpuIndices {
+    pub(super) fn buffer(&self) -> &Pooled {
+        &self.buffer
+    }
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {

@@ -12,6 +12,7 @@ macro_rules! sources {
 const SOURCES: &[(&str, &str)] = sources![
     "activation",
     "arithmetic",
+    "code",
     "conjugate",
     "convolution",
     "descent",

@@ -13,8 +13,8 @@ mod linear;
 mod nonlinear;
 
 use super::cpu::{Cpu, CpuFilters, CpuMatrix, CpuTensor};
-use super::kernels::{Activation, Arithmetic, Epilogue, Window};
-use super::{Engine, Tensor, TensorOf};
+use super::kernels::{Activation, Arithmetic, Epilogue, Packing, Window};
+use super::{Engine, IndicesOf, Tensor, TensorOf};
 use crate::activation::PiecewiseAffine;
 use crate::{Error, Result};
 
@@ -109,6 +109,9 @@ impl Engine for Interval {
     type Request = Intervals;
     type Matrix = Weights<CpuMatrix<f64>>;
     type Filters = Weights<CpuFilters<f64>>;
+    /// There are none: an interval may reach over several pieces.
+    type Codes = std::convert::Infallible;
+    type CodesRequest = std::convert::Infallible;
 
     fn describe(&self) -> String {
         format!("{}, intervals", self.inner.describe())
@@ -292,5 +295,32 @@ impl Engine for Interval {
             self.inner.concat(&parts.iter().collect::<Vec<_>>(), axis)
         };
         Ok(join(&joined(low)?, &joined(high)?))
+    }
+
+    fn codes(&self, _: usize, _: usize) -> Result<Self::Codes> {
+        Err(Error::Argument("intervals have no codes: they may reach over several pieces".to_owned()))
+    }
+
+    fn code_values(&self, codes: &mut Self::Codes, _: &Intervals, _: &[f64], _: Packing) -> Result<()> {
+        match *codes {}
+    }
+
+    fn code_picks(
+        &self,
+        codes: &mut Self::Codes,
+        _: &IndicesOf<Self>,
+        _: Window,
+        _: [usize; 2],
+        _: Packing,
+    ) -> Result<()> {
+        match *codes {}
+    }
+
+    fn request_codes(&self, codes: Self::Codes) -> Result<Self::CodesRequest> {
+        match codes {}
+    }
+
+    fn receive_codes(&self, request: Self::CodesRequest) -> Result<Vec<u32>> {
+        match request {}
     }
 }

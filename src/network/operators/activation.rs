@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::activation::Activation;
-use crate::engine::{Engine, IndicesOf, TensorOf};
+use crate::engine::{Engine, IndicesOf, Packing, TensorOf};
 
 use super::{ConvexRule, Kind, Operator, Pair, Pass, Remembers, Rewriting, Unary, scale_directions};
 
@@ -21,6 +21,10 @@ impl Operator for Activation {
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         Ok(inputs[0].to_vec())
+    }
+
+    fn pieces_of_unit(&self, _: &[&[usize]]) -> Option<usize> {
+        self.pieces().map(|pieces| pieces.len())
     }
 
     fn activation(&self) -> Option<Activation> {
@@ -50,6 +54,20 @@ impl Activation {
     fn slopes<E: Engine>(&self, engine: &E, pass: &Pass<'_, E>) -> Result<TensorOf<E>> {
         engine.activate(*self, 1, if self.slope_from_output() { pass.output() } else { pass.input(0) })
     }
+
+    /// Packs the number of the piece of each element of `u`. What is [fused](Self::slope_from_output) into a layer may
+    /// take its values for `u`: they lie on the same side of every knot.
+    pub(super) fn pack<E: Engine>(
+        &self,
+        engine: &E,
+        u: &TensorOf<E>,
+        codes: &mut E::Codes,
+        packing: Packing,
+    ) -> Result<()> {
+        let pieces = self.pieces().unwrap_or_default();
+        let knots: Vec<f64> = pieces.iter().skip(1).map(|piece| piece.from).collect();
+        engine.code_values(codes, u, &knots, packing)
+    }
 }
 
 impl<E: Engine> Unary<E> for Activation {
@@ -68,5 +86,8 @@ impl<E: Engine> Unary<E> for Activation {
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
         scale_directions(engine, cotangent, &self.slopes(engine, pass)?)
+    }
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        self.pack(engine, pass.input(0), codes, packing)
     }
 }

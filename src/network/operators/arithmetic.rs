@@ -1,6 +1,6 @@
 //! Arithmetic with constants and between branches.
 
-use crate::engine::{Arithmetic, Engine, IndicesOf, TensorOf};
+use crate::engine::{Arithmetic, Engine, IndicesOf, Packing, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
@@ -46,6 +46,29 @@ fn kind(operation: Arithmetic, product_of_inputs: bool) -> Kind {
         Arithmetic::Mul | Arithmetic::Div => Kind::Affine,
         Arithmetic::Min | Arithmetic::Max | Arithmetic::AtLeast => Kind::PiecewiseAffine,
     }
+}
+
+fn pieces(kind: Kind) -> Option<usize> {
+    match kind {
+        Kind::Affine => Some(1),
+        Kind::PiecewiseAffine => Some(2),
+        Kind::Smooth => None,
+    }
+}
+
+/// Packs 1 where `a >= b`, else 0; or the other way round.
+fn pack_at_least<E: Engine>(
+    engine: &E,
+    [a, b]: [&TensorOf<E>; 2],
+    reversed: bool,
+    codes: &mut E::Codes,
+    packing: Packing,
+) -> Result<()> {
+    let truth = engine.arithmetic(Arithmetic::AtLeast, a, b)?;
+    if reversed {
+        return engine.code_values(codes, &negated(engine, &truth)?, &[-0.5], packing);
+    }
+    engine.code_values(codes, &truth, &[0.5], packing)
 }
 
 fn negated<E: Engine>(engine: &E, t: &TensorOf<E>) -> Result<TensorOf<E>> {
@@ -98,6 +121,10 @@ impl Operator for ArithmeticConstant {
 
     fn kind(&self) -> Kind {
         kind(self.operation, self.operation == Arithmetic::Div && self.reversed)
+    }
+
+    fn pieces_of_unit(&self, _: &[&[usize]]) -> Option<usize> {
+        pieces(Operator::kind(self))
     }
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
@@ -219,6 +246,18 @@ impl<E: Engine> Unary<E> for PreparedConstant<E> {
         unbroadcast(engine, &self.scale(engine, pass, cotangent)?, &self.wide, &self.own)
     }
 
+    /// 1 where the input is above the constant, as for activations; of a comparison 1 where it holds, if that is the
+    /// side above.
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        let x = self.widened(pass.input(0))?;
+        match (self.operation, self.reversed) {
+            (Arithmetic::AtLeast, false) => {
+                pack_at_least(engine, [&x, &self.constant], false, codes, packing)
+            }
+            _ => pack_at_least(engine, [&self.constant, &x], true, codes, packing),
+        }
+    }
+
     /// A group for each element of the constant: for a product `a` the input and `d` the cotangent, for a sum a bias.
     fn parameter_factors(
         &self,
@@ -244,6 +283,10 @@ impl Operator for Branches {
 
     fn kind(&self) -> Kind {
         kind(self.operation, true)
+    }
+
+    fn pieces_of_unit(&self, _: &[&[usize]]) -> Option<usize> {
+        pieces(Operator::kind(self))
     }
 
     fn remembers(&self) -> Remembers {
@@ -348,5 +391,16 @@ impl<E: Engine> Prepared<E> for Branches {
             result.push(wanted[i].then(cotangent).transpose()?);
         }
         Ok(result)
+    }
+    /// 1 where the second branch counts; of a comparison where it holds.
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        let [a, b, _] = broadcast(pass.shape(0), pass.shape(1))?;
+        let a = pass.input(0).reshaped(batched(pass.input(0).rows(), &a))?;
+        let b = pass.input(1).reshaped(batched(pass.input(1).rows(), &b))?;
+        match self.operation {
+            Arithmetic::AtLeast => pack_at_least(engine, [&a, &b], false, codes, packing),
+            Arithmetic::Min => pack_at_least(engine, [&b, &a], true, codes, packing),
+            _ => pack_at_least(engine, [&a, &b], true, codes, packing),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Convolutions of images.
 
-use crate::engine::{Activation, Engine, Epilogue, IndicesOf, TensorOf, Window};
+use crate::engine::{Activation, Engine, Epilogue, IndicesOf, Packing, TensorOf, Window};
 use crate::network::Constant;
 use crate::{Error, Result};
 
@@ -98,6 +98,10 @@ impl Operator for Convolution {
         self.activation.map_or(Kind::Affine, |activation| activation.kind())
     }
 
+    fn pieces_of_unit(&self, inputs: &[&[usize]]) -> Option<usize> {
+        self.activation.map_or(Some(1), |activation| activation.pieces_of_unit(inputs))
+    }
+
     fn remembers(&self) -> Remembers {
         Remembers { inputs: false, output: self.activation.is_some() }
     }
@@ -175,6 +179,13 @@ impl<E: Engine> Unary<E> for PreparedConvolution<E> {
     ) -> Result<TensorOf<E>> {
         let gate = gate(engine, self.activation, pass)?;
         engine.convolve_transposed(cotangent, gate.as_ref(), &self.filters, self.size, Epilogue::NONE)
+    }
+
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        match self.activation {
+            Some(activation) => activation.pack(engine, pass.output(), codes, packing),
+            None => unreachable!("the layer itself is affine"),
+        }
     }
 
     /// `a` the patches of the input and `d` the cotangent, a position for each window.

@@ -1,6 +1,6 @@
 //! Dense layers: Gemm, and MatMul with a constant.
 
-use crate::engine::{Activation, Arithmetic, Engine, Epilogue, IndicesOf, TensorOf};
+use crate::engine::{Activation, Arithmetic, Engine, Epilogue, IndicesOf, Packing, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result};
 
@@ -80,6 +80,10 @@ impl Operator for Dense {
         self.activation.map_or(Kind::Affine, |activation| activation.kind())
     }
 
+    fn pieces_of_unit(&self, inputs: &[&[usize]]) -> Option<usize> {
+        self.activation.map_or(Some(1), |activation| activation.pieces_of_unit(inputs))
+    }
+
     fn remembers(&self) -> Remembers {
         Remembers { inputs: false, output: self.activation.is_some() }
     }
@@ -148,6 +152,13 @@ impl<E: Engine> Unary<E> for PreparedDense<E> {
     ) -> Result<TensorOf<E>> {
         let gate = gate(engine, self.activation, pass)?;
         engine.matmul(cotangent, gate.as_ref(), &self.transposed, Epilogue::NONE)
+    }
+
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        match self.activation {
+            Some(activation) => activation.pack(engine, pass.output(), codes, packing),
+            None => unreachable!("the layer itself is affine"),
+        }
     }
 
     /// `a` the input and `d` the cotangent, a position for each index of the axes before the last.

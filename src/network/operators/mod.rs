@@ -26,7 +26,7 @@ mod softmax;
 use std::fmt;
 
 use crate::Result;
-use crate::engine::{Activation, Engine, IndicesOf, TensorOf};
+use crate::engine::{Activation, Engine, IndicesOf, Packing, TensorOf};
 
 use super::difference::{Pair, Rewriting, SignedOp};
 use super::{Constant, ConvexRule};
@@ -227,6 +227,12 @@ pub trait Operator {
         }
     }
 
+    /// How many affine pieces each of its units, the elements of its output, has: 1 where it is affine, `None` where it
+    /// is smooth.
+    fn pieces_of_unit(&self, _inputs: &[&[usize]]) -> Option<usize> {
+        (self.kind() == Kind::Affine).then_some(1)
+    }
+
     /// Whether the gradient by its parameters has factors.
     fn has_parameter_factors(&self) -> bool {
         false
@@ -328,6 +334,12 @@ pub trait Prepared<E: Engine>: Send + Sync {
         wanted: &[bool],
     ) -> Result<Vec<Option<TensorOf<E>>>>;
 
+    /// Packs the code of each unit at a batch, of an operator whose units have several pieces; its inputs and its output
+    /// are all there.
+    fn code(&self, _engine: &E, _pass: &Pass<'_, E>, _codes: &mut E::Codes, _packing: Packing) -> Result<()> {
+        unreachable!("an operator whose units have several pieces has codes")
+    }
+
     /// The factors of the gradient by its own parameters, from the cotangent of the output; `None` for an operator
     /// that has none.
     fn parameter_factors(
@@ -414,6 +426,10 @@ trait Unary<E: Engine>: Send + Sync {
     fn vector_jacobian(&self, engine: &E, pass: &Pass<'_, E>, cotangent: &TensorOf<E>)
     -> Result<TensorOf<E>>;
 
+    fn code(&self, _engine: &E, _pass: &Pass<'_, E>, _codes: &mut E::Codes, _packing: Packing) -> Result<()> {
+        unreachable!("an operator whose units have several pieces has codes")
+    }
+
     fn parameter_factors(
         &self,
         _engine: &E,
@@ -452,6 +468,10 @@ impl<E: Engine, T: Unary<E>> Prepared<E> for Single<T> {
         _wanted: &[bool],
     ) -> Result<Vec<Option<TensorOf<E>>>> {
         Ok(vec![Some(self.0.vector_jacobian(engine, pass, cotangent)?)])
+    }
+
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        self.0.code(engine, pass, codes, packing)
     }
 
     fn parameter_factors(

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::activation::PiecewiseAffine;
-use crate::engine::{Engine, IndicesOf, TensorOf};
+use crate::engine::{Engine, IndicesOf, Packing, TensorOf};
 use crate::network::{ConvexRule, Pair, Rewriting};
 
 use super::{Kind, Operator, Pass, Remembers, Unary, scale_directions};
@@ -18,6 +18,10 @@ impl Operator for PiecewiseAffine {
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         Ok(inputs[0].to_vec())
+    }
+
+    fn pieces_of_unit(&self, _: &[&[usize]]) -> Option<usize> {
+        Some(self.table().len())
     }
 
     fn remembers(&self) -> Remembers {
@@ -51,5 +55,8 @@ impl<E: Engine> Unary<E> for PiecewiseAffine {
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
         scale_directions(engine, cotangent, &engine.piecewise(self, 1, pass.input(0))?)
+    }
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        engine.code_values(codes, pass.input(0), self.knots(), packing)
     }
 }

@@ -1,6 +1,6 @@
 //! Pooling of images.
 
-use crate::engine::{Engine, IndicesOf, TensorOf, Window};
+use crate::engine::{Engine, IndicesOf, Packing, TensorOf, Window};
 use crate::network::Constant;
 use crate::{Error, Result};
 
@@ -62,6 +62,11 @@ impl Operator for MaxPool {
         pooled(&self.window, inputs[0])
     }
 
+    /// One for each element of a window.
+    fn pieces_of_unit(&self, _: &[&[usize]]) -> Option<usize> {
+        Some(self.window.kernel.iter().product())
+    }
+
     fn convex_rule(&self) -> Option<&dyn ConvexRule> {
         Some(self)
     }
@@ -94,6 +99,10 @@ impl<E: Engine> Unary<E> for MaxPool {
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
         engine.max_pool_scatter(cotangent, picked(pass), image_size(pass.shape(0)))
+    }
+
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        engine.code_picks(codes, picked(pass), self.window, image_size(pass.shape(0)), packing)
     }
 }
 

@@ -1,6 +1,6 @@
 //! ReLU with slopes of its own below 0.
 
-use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, TensorOf};
+use crate::engine::{Activation, Arithmetic, Engine, IndicesOf, Packing, TensorOf};
 use crate::network::Constant;
 use crate::{Error, Result};
 
@@ -35,6 +35,10 @@ impl Operator for PRelu {
             )));
         }
         Ok(joined)
+    }
+
+    fn pieces_of_unit(&self, _: &[&[usize]]) -> Option<usize> {
+        Some(2)
     }
 
     fn parameters(&self) -> usize {
@@ -105,6 +109,10 @@ impl<E: Engine> Unary<E> for PreparedPRelu<E> {
         cotangent: &TensorOf<E>,
     ) -> Result<TensorOf<E>> {
         scale_directions(engine, cotangent, &self.apply(engine, 1, pass.input(0))?)
+    }
+
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        engine.code_values(codes, pass.input(0), &[0.0], packing)
     }
 
     /// A group for each slope: `a` the input where it is below 0, and `d` the cotangent.

@@ -1,6 +1,6 @@
 //! Sums, means and maxima over axes.
 
-use crate::engine::{Arithmetic, Engine, IndicesOf, TensorOf, Window};
+use crate::engine::{Arithmetic, Engine, IndicesOf, Packing, TensorOf, Window};
 use crate::{Error, Result, Scalar};
 
 use super::layout::inverse;
@@ -125,6 +125,12 @@ impl Operator for ReduceMax {
         reduced(inputs[0], &self.axes, self.keep)
     }
 
+    /// One for each element that is compared.
+    fn pieces_of_unit(&self, inputs: &[&[usize]]) -> Option<usize> {
+        let [_, terms] = self.counts(inputs[0]);
+        Some(terms)
+    }
+
     fn convex_rule(&self) -> Option<&dyn ConvexRule> {
         Some(self)
     }
@@ -188,5 +194,9 @@ impl<E: Engine> Unary<E> for ReduceMax {
         let shape = batched(cotangent.rows(), sample);
         let lines = lines.reshaped(order.iter().map(|&axis| shape[axis]).collect::<Vec<_>>())?;
         engine.permute(&lines, &inverse(&order))
+    }
+    fn code(&self, engine: &E, pass: &Pass<'_, E>, codes: &mut E::Codes, packing: Packing) -> Result<()> {
+        let [_, terms] = self.counts(pass.shape(0));
+        engine.code_picks(codes, picked(pass), Window::new([1, terms]), [1, terms], packing)
     }
 }
