@@ -138,7 +138,7 @@ fn what_makes_no_sense_is_one_clear_line() {
     }
     for samples in ["0", "17", "-1", "two"] {
         assert!(
-            fail(&place, &format!("{classes} --antialias {samples}"), 2).contains("1 to 16"),
+            fail(&place, &format!("{classes} --antialias={samples}"), 2).contains("1 to 16"),
             "{samples}"
         );
     }

@@ -89,7 +89,8 @@ fn values_and_classes_at_the_centres_of_pixels() {
             assert_eq!(pixel.0, scale.colour(values[i]), "{device}: pixel {i}");
         }
 
-        let document = place.succeed(&format!("{RENDER} --what class {size} -o c.png --npy c.npy"));
+        let document =
+            place.succeed(&format!("{RENDER} --what class --antialias 1 {size} -o c.png --npy c.npy"));
         let (classes, picture) = (place.values("c.npy"), place.rgb("c.png"));
         let mut ties = 0;
         for (i, row) in exact.rows().into_iter().enumerate() {
@@ -132,7 +133,7 @@ fn memory_changes_no_byte() {
 fn samples_are_averaged_as_light() {
     let place = Place::new();
     let run = |options: &str, to: &str| {
-        place.succeed(&format!("{RENDER} --what class --device cpu {options} -o {to}"));
+        place.succeed(&format!("{RENDER} --what class --antialias 1 --device cpu {options} -o {to}"));
         place.rgb(to)
     };
     let (fine, smooth) = (run("--size 60x40", "f.png"), run("--size 20x20 --ssaa 1", "n.png"));

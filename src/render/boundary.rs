@@ -12,8 +12,8 @@ use crate::spline::slice::center;
 use super::window::Window;
 use super::{Band, Field};
 
-/// Up to so many samples a group may hold more that are not needed than are: a call costs more than they do.
-const FEW: usize = 1 << 12;
+/// Up to so many samples a group may hold more that are not needed than are: a call costs as much as they do.
+const FEW: usize = 1 << 10;
 
 /// The categories of a field at `side` x `side` samples of single pixels of a picture of `size` `[H, W]`.
 pub(super) struct Closely<'a, E: Engine> {

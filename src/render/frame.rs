@@ -102,7 +102,7 @@ impl Layout {
 
 /// Where a share of the way along so many pixels is, as the first pixel of a mark `thick` pixels wide around it.
 fn mark(share: f64, pixels: usize, thick: usize) -> isize {
-    (share * pixels as f64 - 0.5 * thick as f64).round() as isize
+    (share * pixels as f64 - 0.5 * thick as f64 + 0.5).floor() as isize
 }
 
 impl Frame {
