@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
-use super::{conjugate, difference, layers, legendre, plane, render, sample};
+use super::{conjugate, difference, layers, legendre, plane, render, sample, sheet};
 
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
@@ -80,6 +80,8 @@ pub(super) enum Verb {
     Plane(plane::Arguments),
     /// Draw a network over a plane, as a PNG of any size
     Render(render::Arguments),
+    /// Show templates, slopes, anchors, clusters or feature maps side by side, as a PNG
+    Sheet(sheet::Arguments),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory
@@ -416,7 +418,7 @@ pub(super) fn range(text: &str) -> Result<Range<usize>, String> {
     }
 }
 
-fn list(text: &str) -> Result<List, String> {
+pub(super) fn list(text: &str) -> Result<List, String> {
     let part = |part: &str| match part.parse::<usize>() {
         Ok(number) => Ok(number..number + 1),
         Err(_) => range(part).map_err(|_| "expected numbers and ranges, such as 0,3..5".to_owned()),

@@ -23,6 +23,7 @@ mod render;
 mod run;
 mod sample;
 mod session;
+mod sheet;
 mod sweep;
 
 use std::ffi::OsString;
@@ -84,6 +85,7 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
         Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Render(arguments) => render::render(&session, &arguments),
+        Verb::Sheet(arguments) => sheet::sheet(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),

@@ -10,6 +10,7 @@ mod legend;
 mod picture;
 mod plane;
 mod png;
+pub mod sheet;
 mod text;
 
 pub use colour::{ColourMap, Rgb, Scale, category};

@@ -11,6 +11,7 @@ mod features;
 mod genetic;
 mod greedy;
 mod judge;
+mod means;
 mod medoids;
 mod prune;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::{Error, Result};
 use super::JetSource;
 pub use choice::{Choice, Features, Method};
 pub use clusters::{Clusters, clusters};
+pub use means::{ClusterMeans, cluster_means};
 
 /// Anchors of one half.
 #[derive(Debug, Clone, PartialEq, Eq)]
