@@ -74,7 +74,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "CxHxW")]
     pub shape: Option<ImageShape>,
 
-    /// Pixels along a side of each number [default: such that tiles have 64 or more, at most 16]
+    /// Pixels along a side of each number [default: as few as make tiles of 64, at most 16]
     #[arg(long, value_name = "N", value_parser = zoom)]
     pub zoom: Option<usize>,
 
@@ -394,12 +394,15 @@ impl Job for OfNetwork<'_> {
     }
 }
 
-/// The maps of a node: `[C, H, W]`; `[C, L]` are rows, `[C]` single numbers.
+/// The maps of a node: `[C, H, W]`; `[C, L]` are rows; `[N]` are one map, as square as it can be.
 fn maps(shape: &[usize], arguments: &Arguments) -> Result<[usize; 3]> {
     match *shape {
         [channels, height, width] => Ok([channels, height, width]),
         [channels, length] => Ok([channels, 1, length]),
-        [channels] => Ok([channels, 1, 1]),
+        [units] => {
+            let height = (1..=units.isqrt()).rev().find(|&height| units.is_multiple_of(height)).unwrap_or(1);
+            Ok([1, height, units / height])
+        }
         _ => Err(Error::Argument(format!(
             "'{}' has the shape {shape:?}; feature maps have channels, and up to two axes more",
             arguments.part.node.as_deref().unwrap_or_default()

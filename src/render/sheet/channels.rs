@@ -111,9 +111,9 @@ pub fn channels<E: SplineEngine>(
     })?;
 
     let names = ["network", "spline", "difference"];
-    let headings = |block: &[usize]| {
+    let headings = |block: &[usize], is_first: bool| {
         let groups = [String::new(), "channel".to_owned()];
-        let input = std::iter::once("input".to_owned());
+        let input = std::iter::once(if is_first { "input" } else { "" }.to_owned());
         if parts == 1 {
             return Headings::new(groups, input.chain(block.iter().map(usize::to_string)));
         }
@@ -158,7 +158,7 @@ pub fn channels<E: SplineEngine>(
             let is_first = n == 0 && number == 0;
             sheet.rows.push(Row {
                 heading: if number == 0 { vec![format!("row {row}")] } else { vec![] },
-                above: (wraps || is_first).then(|| headings(block)),
+                above: (wraps || is_first).then(|| headings(block, number == 0)),
                 tiles,
             });
         }

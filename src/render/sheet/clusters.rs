@@ -85,7 +85,7 @@ pub fn clusters<E: SplineEngine>(
         title: format!("means of {count} clusters"),
         groups: vec![across],
         rows: rows.collect(),
-        names: [const { String::new() }; 3],
+        names: ["mean".to_owned(), String::new(), String::new()],
         subject: Content::Image,
         data_shape: [&[clusters.sizes.len()], &shape[..]].concat(),
     };

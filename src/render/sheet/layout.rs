@@ -20,9 +20,11 @@ const TITLE: f32 = 15.0;
 /// Pixels of a line of labels.
 pub(super) const LINE: usize = 16;
 
-/// The least side of a tile that has no zoom of its own, and the largest zoom that is taken for it.
+/// The least side of a tile where no zoom is given, the largest zoom that is taken for it, and the least one of a tile
+/// that is but a row.
 const SIDE: usize = 64;
 const MOST_USUAL_ZOOM: usize = 16;
+const ZOOM_OF_ROWS: usize = 4;
 
 /// Letters of a heading; the end of longer ones is left out.
 const MOST_LETTERS: usize = 60;
@@ -77,13 +79,15 @@ impl Layout {
         let left = MARGIN + of_rows + if of_rows > 0 { GAP } else { 0 };
 
         let count = sheet.groups.iter().sum();
-        let mut widths = vec![0; count];
-        let mut widen = |at: usize, by: usize| widths[at] = by.max(widths[at]);
-        for row in &sheet.rows {
-            for (at, text) in row.above.iter().flat_map(|above| above.columns.iter().enumerate()) {
-                widen(at, wide(text));
-            }
+        if let Some(row) = sheet.rows.iter().find(|row| row.tiles.len() > count) {
+            let tiles = row.tiles.len();
+            return Err(Error::Shape(format!("a row of {tiles} tiles on a sheet of {count} columns")));
         }
+        let mut widths = vec![0; count];
+        for above in sheet.rows.iter().filter_map(|row| row.above.as_ref()) {
+            widths.iter_mut().zip(&above.columns).for_each(|(width, text)| *width = wide(text).max(*width));
+        }
+        let mut widen = |at: usize, by: usize| widths[at] = by.max(widths[at]);
         let mut number = 0;
         for row in &sheet.rows {
             for (at, tile) in row.tiles.iter().enumerate() {
@@ -152,7 +156,8 @@ impl Band {
 /// Pixels along a side of each number of a tile.
 pub(super) fn zoom(tile: &Tile, look: &Look) -> usize {
     let [_, height, width] = tile.shape;
-    look.zoom.unwrap_or_else(|| SIDE.div_ceil(height.max(width).max(1)).min(MOST_USUAL_ZOOM))
+    let least = if height.min(width) == 1 { ZOOM_OF_ROWS } else { 1 };
+    look.zoom.unwrap_or_else(|| SIDE.div_ceil(height.max(width).max(1)).clamp(least, MOST_USUAL_ZOOM))
 }
 
 /// Whether the three channels of a tile are red, green and blue.

@@ -1,18 +1,16 @@
 //! Bars with the colours of a sheet, below it.
 
-use crate::render::legend::ticks;
 use crate::render::{Canvas, Horizontal, Rgb, Text, Vertical};
 
 use super::layout::{LABEL, LINE, MARGIN, shortened};
 use super::paint::Paint;
+use super::short;
 
 /// Pixels of a bar, and of what lies between two of them.
 const BAR: [usize; 2] = [200, 12];
 const APART: usize = 40;
 /// Pixels above a row of bars.
 const ABOVE: usize = 10;
-/// Ticks of a bar, about; their labels have some 40 pixels.
-const TICKS: usize = 4;
 
 /// The bars of a sheet, or a line that says why there are none.
 pub(super) struct Legends {
@@ -26,8 +24,9 @@ pub(super) struct Legends {
 struct Bar {
     name: String,
     paint: Paint,
-    ticks: Vec<(f64, String)>,
-    /// Pixels that labels of ticks reach beyond the bar to the left.
+    /// Labels of its ends and its middle.
+    labels: [String; 3],
+    /// Pixels that labels reach beyond the bar to the left.
     before: usize,
     width: usize,
 }
@@ -38,11 +37,12 @@ impl Legends {
         let text = Text::new(LABEL);
         let bar = |(name, paint): (String, Paint)| {
             let (name, range) = (shortened(&name), paint.range());
-            let ticks = ticks(range.start, range.end, TICKS);
-            let half = ticks.iter().map(|(_, label)| (text.width(label) / 2.0).ceil() as usize).max();
+            let middle = f64::midpoint(range.start, range.end);
+            let labels = [range.start, middle, range.end].map(short);
+            let half = labels.iter().map(|label| (text.width(label) / 2.0).ceil() as usize).max();
             let before = half.unwrap_or(0);
             let width = (2 * before + BAR[0]).max(before + text.width(&name).ceil() as usize);
-            Bar { name, paint, ticks, before, width }
+            Bar { name, paint, labels, before, width }
         };
         let bars = paints.into_iter().map(bar).collect();
         Self { bars, note, text, rows: vec![] }
@@ -93,8 +93,8 @@ impl Legends {
                     canvas.rectangle(at(left + step, top), [1, BAR[1]], bar.paint.colour(value));
                 }
                 canvas.frame([left as isize - 1, top as isize - 1], [BAR[0] + 2, BAR[1] + 2], frame);
-                for (value, label) in &bar.ticks {
-                    let x = left + ((value - range.start) / length * BAR[0] as f64).round() as usize;
+                for (number, label) in bar.labels.iter().enumerate() {
+                    let x = left + number * BAR[0] / 2;
                     canvas.rectangle(at(x.min(left + BAR[0] - 1), top + BAR[1]), [1, 4], ink);
                     let middle = (Horizontal::Middle, Vertical::Top);
                     canvas.text(&self.text, label, at(x, top + BAR[1] + 3), middle, ink);

@@ -102,7 +102,8 @@ pub struct Sheet {
 /// How a sheet is drawn.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Look {
-    /// Pixels along a side of each number; where not given at most 16, and as few as make tiles of 64 pixels a side.
+    /// Pixels along a side of each number; where not given as few as make tiles of 64 pixels a side, at most 16, and at
+    /// least 4 in tiles that are but a row.
     pub zoom: Option<usize>,
     /// Whether each tile has colours of its own; else there is one range for each [`Content`].
     pub own: bool,

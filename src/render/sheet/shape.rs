@@ -31,18 +31,18 @@ impl ImageShape {
 
     /// What samples of a shape most likely are: `[C, H, W]`, or `[H, W, C]` where the last axis is 1 or 3 and the first
     /// is neither; `[H, W]`; and by their number alone a square, three squares, or else one row. Axes of length 1 before
-    /// the last three do not count.
+    /// the last three do not count, nor do any where no two others are left.
     pub fn of(shape: &[usize]) -> Self {
         let flat: usize = shape.iter().product();
         let ones = shape.len().saturating_sub(3);
-        let few = if shape[..ones].iter().all(|&n| n == 1) { &shape[ones..] } else { &[] };
+        let has_axes = shape[..ones].iter().all(|&n| n == 1) && shape.iter().filter(|&&n| n > 1).count() > 1;
         let is_colour = |n: usize| n == 1 || n == 3;
-        match *few {
-            [height, width, channels] if is_colour(channels) && !is_colour(height) => {
+        match shape[ones..] {
+            [height, width, channels] if has_axes && is_colour(channels) && !is_colour(height) => {
                 Self { channels, height, width, channels_last: true }
             }
-            [channels, height, width] => Self { channels, height, width, channels_last: false },
-            [height, width] => Self { channels: 1, height, width, channels_last: false },
+            [channels, height, width] if has_axes => Self { channels, height, width, channels_last: false },
+            [height, width] if has_axes => Self { channels: 1, height, width, channels_last: false },
             _ => {
                 let square = |n: usize| Some(n.isqrt()).filter(|side| side * side == n);
                 let (channels, [height, width]) = match (square(flat), square(flat / 3)) {
@@ -127,7 +127,10 @@ mod tests {
         assert_eq!((of(&[3, 5, 3]), of(&[5, 7])), ("3x5x3".into(), "1x5x7".into()));
         assert_eq!((of(&[784]), of(&[3072]), of(&[5])), ("1x28x28".into(), "3x32x32".into(), "1x1x5".into()));
         assert_eq!((of(&[]), of(&[2, 2, 2, 8])), ("1x1x1".into(), "1x8x8".into()));
-        assert_eq!(of(&[12]), "3x2x2");
+        assert_eq!(
+            (of(&[12]), of(&[1, 784, 1]), of(&[1, 1, 1, 5])),
+            ("3x2x2".into(), "1x28x28".into(), "1x1x5".into())
+        );
         assert!(!ImageShape::of(&[3, 5, 3]).channels_last && ImageShape::of(&[5, 4, 3]).channels_last);
     }
 

@@ -49,14 +49,14 @@ pub fn templates<E: Engine>(
     let tiles = rows.len() * (1 + count);
     let beside = Beside::tiles(tiles, tiles * d, context)?;
     let (engine, shape) = (program.engine(), image.lengths());
-    let name = match linear {
-        Linear::Templates => "slope",
-        Linear::Contributions => "contribution",
+    let (title, name) = match linear {
+        Linear::Templates => ("templates", "slope"),
+        Linear::Contributions => ("contributions", "contribution"),
     };
     let columns = std::iter::once("input".to_owned()).chain(outputs.iter().map(usize::to_string));
     let mut above = Some(Headings::new([String::new(), format!("{name} of output")], columns));
     let mut sheet = Sheet {
-        title: format!("{name}s"),
+        title: title.to_owned(),
         groups: vec![1, count],
         rows: Vec::with_capacity(rows.len()),
         names: ["input".to_owned(), String::new(), name.to_owned()],
