@@ -13,10 +13,10 @@ use fenchel::network::onnx;
 use fenchel::network::operators::Dense;
 use fenchel::network::{Constant, Network};
 use fenchel::render::sheet::{
-    Channels, Content, Drawn, ImageShape, Linear, Look, Other, Row, Sheet, SplineRows, Tile, channels,
-    clusters, templates,
+    Channels, Content, Drawn, Headings, ImageShape, Linear, Look, Other, Row, Sheet, SplineRows, Tile,
+    channels, clusters, templates,
 };
-use fenchel::render::{ColourMap, Rgb, Scale};
+use fenchel::render::{ColourMap, Rgb, Scale, Text};
 use fenchel::spline::{
     Form, HeldJets, JetSource, Metric, NetworkJets, Planes, Selection, Softness, Spline, Tangents, values,
 };
@@ -260,6 +260,33 @@ fn colours_are_common_or_each_tile_has_its_own() {
     assert_eq!(fault.to_string(), "a number has 1 to 256 pixels a side, not 0");
     let fault = refused(&sheet, &look, &context.with_memory(1 << 19));
     assert!(matches!(fault, Error::Memory { budget: 524_288, .. }), "{fault}");
+}
+
+#[test]
+fn headings_and_captions_have_room() {
+    let text = Text::new(12.0);
+    let mut sheet = plain(vec![(Content::Map, vec![1.0, 2.0]), (Content::Map, vec![1.0, 3.0])]);
+    let places = |sheet: &Sheet| drawn(sheet, &Look::default()).1;
+    let narrow = places(&sheet);
+    let (column, caption) =
+        ("a heading that is wider than its column", "a caption that is wider still, much wider");
+    let columns = vec![column.to_owned(), String::new()];
+    sheet.rows[0].above = Some(Headings { groups: vec![], columns });
+    let wide = places(&sheet);
+    let apart = |drawn: &Drawn| (drawn.places[1][0] - drawn.places[0][0]) as f32;
+    // Of two columns of unequal width the centres are apart by half of both.
+    let least = f32::midpoint(text.width(column), wide.places[1][2] as f32);
+    assert!(apart(&wide) >= least && apart(&narrow) < least, "{} {least}", apart(&wide));
+    sheet.rows[0].tiles[1].as_mut().unwrap().caption = vec![caption.to_owned()];
+    let both = places(&sheet);
+    assert!(apart(&both) >= f32::midpoint(text.width(column), text.width(caption)));
+    let end = both.places[1][0] + both.places[1][2] / 2;
+    assert!(both.size[1] as f32 >= end as f32 + text.width(caption) / 2.0);
+    assert_eq!(both.size[0], wide.size[0] + 16, "a line more");
+    // A heading of many letters is cut, and tiles move to the right of it.
+    sheet.rows[0].heading = vec!["m".repeat(500)];
+    let cut = places(&sheet);
+    assert!(cut.places[0][0] > both.places[0][0] + 400 && cut.size[1] < 1200, "{:?}", cut.size);
 }
 
 #[test]

@@ -44,7 +44,13 @@ impl Legends {
             let width = (2 * before + BAR[0]).max(before + text.width(&name).ceil() as usize);
             Bar { name, paint, labels, before, width }
         };
-        let bars = paints.into_iter().map(bar).collect();
+        let mut bars: Vec<Bar> = paints.into_iter().map(bar).collect();
+        // Bars below each other begin alike.
+        let most = bars.iter().map(|bar| bar.before).max().unwrap_or(0);
+        bars.iter_mut().for_each(|bar| {
+            bar.width += most - bar.before;
+            bar.before = most;
+        });
         Self { bars, note, text, rows: vec![] }
     }
 

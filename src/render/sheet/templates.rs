@@ -49,12 +49,12 @@ pub fn templates<E: Engine>(
     let tiles = rows.len() * (1 + count);
     let beside = Beside::tiles(tiles, tiles * d, context)?;
     let (engine, shape) = (program.engine(), image.lengths());
-    let (title, name) = match linear {
-        Linear::Templates => ("templates", "slope"),
-        Linear::Contributions => ("contributions", "contribution"),
+    let (title, name, heading) = match linear {
+        Linear::Templates => ("templates", "slope", "slope of output"),
+        Linear::Contributions => ("contributions", "contribution", "contribution to output"),
     };
     let columns = std::iter::once("input".to_owned()).chain(outputs.iter().map(usize::to_string));
-    let mut above = Some(Headings::new([String::new(), format!("{name} of output")], columns));
+    let mut above = Some(Headings::new([String::new(), heading.to_owned()], columns));
     let mut sheet = Sheet {
         title: title.to_owned(),
         groups: vec![1, count],
