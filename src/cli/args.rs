@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
-use super::{conjugate, difference, layers, legendre, plane, reduce, render, sample};
+use super::{conjugate, difference, layers, legendre, plane, reduce, render, sample, sheet};
 
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
@@ -80,6 +80,8 @@ pub(super) enum Verb {
     Plane(plane::Arguments),
     /// Draw a network over a plane, as a PNG of any size
     Render(render::Arguments),
+    /// Show templates, slopes, anchors, clusters or feature maps side by side, as a PNG
+    Sheet(sheet::Arguments),
     /// Put few affine maps in the place of all that a network has, and measure what is lost
     Reduce(reduce::Reduce),
     /// Predict the affine maps of one network from those of another
@@ -420,7 +422,7 @@ pub(super) fn range(text: &str) -> Result<Range<usize>, String> {
     }
 }
 
-fn list(text: &str) -> Result<List, String> {
+pub(super) fn list(text: &str) -> Result<List, String> {
     let part = |part: &str| match part.parse::<usize>() {
         Ok(number) => Ok(number..number + 1),
         Err(_) => range(part).map_err(|_| "expected numbers and ranges, such as 0,3..5".to_owned()),

@@ -26,6 +26,7 @@ mod render;
 mod run;
 mod sample;
 mod session;
+mod sheet;
 mod sweep;
 mod what;
 
@@ -88,6 +89,7 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
         Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Render(arguments) => render::render(&session, &arguments),
+        Verb::Sheet(arguments) => sheet::sheet(&session, &arguments),
         Verb::Reduce(arguments) => reduce::reduce(&session, &arguments),
         Verb::Compare(arguments) => reduce::compare(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),

@@ -96,7 +96,7 @@ fn size(text: &str) -> Result<Size, String> {
     Ok(Size { width, height })
 }
 
-fn ends(text: &str) -> Result<Range<f64>, String> {
+pub(super) fn ends(text: &str) -> Result<Range<f64>, String> {
     let numbers = text.split_once(',').map(|(low, high)| (low.parse::<f64>(), high.parse::<f64>()));
     match numbers {
         Some((Ok(low), Ok(high))) if low.is_finite() && high.is_finite() && low < high => Ok(low..high),

@@ -19,6 +19,7 @@ mod plane;
 mod png;
 mod pyramid;
 mod region;
+pub mod sheet;
 mod spline;
 mod stroke;
 mod target;

@@ -14,6 +14,7 @@
 //!
 //! Anchors and points are streamed: no array of points times anchors is ever stored.
 
+mod active;
 pub mod curvature;
 mod evaluate;
 mod file;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Curvature;
 use crate::{Error, Result};
 
+pub use active::{Active, ActiveRow, active};
 pub use curvature::secant;
 pub use evaluate::{Evaluated, evaluate, values};
 pub use file::{Header, Provenance, SplineFile, save};
@@ -44,7 +46,9 @@ pub use metric::Metric;
 pub use planes::Planes;
 pub use recipe::{CurvatureChoice, Domain, MetricChoice, Recipe, SlopesChoice};
 pub use refine::{Refinement, Warp, refine};
-pub use selection::{Choice, Clusters, Features, Method, Selection, clusters, select, shuffled};
+pub use selection::{
+    Choice, ClusterMeans, Clusters, Features, Method, Selection, cluster_means, clusters, select, shuffled,
+};
 pub use stream::{Demand, PointBlock, envelopes, soft_envelopes};
 pub use tune::{Choices, SoftnessChoice, Tuned, Validation, tune};
 

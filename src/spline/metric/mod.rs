@@ -7,6 +7,7 @@
 
 mod coordinates;
 mod find;
+mod inputs;
 
 use std::path::Path;
 

@@ -15,7 +15,7 @@ use super::{Features, Stream, stream};
 const SKETCHED: usize = 512;
 
 /// Inputs longer than this are sketched too: distances between them cost more than they tell.
-const LONG_INPUT: usize = 4096;
+pub(super) const LONG_INPUT: usize = 4096;
 
 /// A row of features for each anchor, `[M, F]`, with the mean row subtracted.
 #[derive(Debug, Clone)]
@@ -149,21 +149,21 @@ impl Sketch {
 }
 
 /// A part of a row: so many numbers, as they are or sketched.
-struct Part {
+pub(super) struct Part {
     length: usize,
     sketch: Option<Sketch>,
 }
 
 impl Part {
-    fn new(length: usize, longest: usize, rng: &mut ChaCha8Rng) -> Self {
+    pub(super) fn new(length: usize, longest: usize, rng: &mut ChaCha8Rng) -> Self {
         Self { length, sketch: (length > longest).then(|| Sketch::new(length, rng)) }
     }
 
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         if self.sketch.is_some() { SKETCHED } else { self.length }
     }
 
-    fn write<S: Scalar>(&self, values: impl Iterator<Item = f64>, to: &mut [S]) {
+    pub(super) fn write<S: Scalar>(&self, values: impl Iterator<Item = f64>, to: &mut [S]) {
         match &self.sketch {
             None => to.iter_mut().zip(values).for_each(|(to, value)| *to = S::of(value)),
             Some(sketch) => {

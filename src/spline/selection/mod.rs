@@ -11,6 +11,7 @@ mod features;
 mod genetic;
 mod greedy;
 mod judge;
+mod means;
 mod medoids;
 mod prune;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use choice::{Choice, Features, Method};
 pub(crate) use clusters::{Assigner, k_means};
 pub use clusters::{Clusters, clusters};
 pub(crate) use features::Table;
+pub use means::{ClusterMeans, cluster_means};
 
 /// Anchors of one half.
 #[derive(Debug, Clone, PartialEq, Eq)]
