@@ -51,6 +51,7 @@
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
 //! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |
 //! | [`difference`] | networks as exact differences of convex functions, checked |
+//! | [`regions`] | affine maps on the regions of networks: reduced, and predicted from another network's |
 //! | [`maso`] | max-affine spline operators: activations as splines |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
@@ -68,6 +69,7 @@ pub mod engine;
 pub mod error;
 pub mod maso;
 pub mod network;
+pub mod regions;
 pub mod render;
 pub mod report;
 pub mod scalar;

@@ -14,7 +14,8 @@ use ndarray::{Array2, s};
 impl Place {
     /// The networks and data of the assets, and the rectangle of the moons as `plane.npz`.
     fn new() -> Self {
-        let place = Self::with(&["moons.onnx", "moons.npz", "digits_cnn.onnx", "digits.npz"]);
+        let place =
+            Self::with(&["moons.onnx", "moons.npz", "digits_cnn.onnx", "digits_gelu.onnx", "digits.npz"]);
         place.succeed("plane moons.onnx --data moons.npz --domain -o plane.npz");
         place
     }
@@ -249,6 +250,32 @@ fn planes_of_every_kind() {
         assert!((dot(&slice.u, &slice.u) - 9.0).abs() < CLOSE && dot(&slice.u, &slice.v).abs() < CLOSE);
         assert_eq!(slice.origin, rows.slice(s![3, ..]).to_vec(), "{kind}");
     }
+    // Along the first direction output 4 grows the fastest, along the second it stays.
+    // Not of the convolutional network: its pools tie over the empty corners of the image, and have no gradient there.
+    let dense = "plane digits_gelu.onnx --data digits.npz --key x --scale 0.0625";
+    place.succeed(&format!("{dense} --at 3 --directions gradients --outputs 4,1 --extent 0.000001 -o d.npz"));
+    let slice = read_plane(&place.path("d.npz")).unwrap();
+    let network = onnx::load(&place.path("digits_gelu.onnx"), &onnx::LoadOptions::default()).unwrap().network;
+    let program = network.compile(&Cpu::<f64>::new()).unwrap();
+    let points: Vec<f64> =
+        [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)].into_iter().flat_map(|(s, t)| slice.point(s, t)).collect();
+    let points = Array2::from_shape_vec((3, 64), points).unwrap();
+    let y = program.values(points.view(), &Context::default()).unwrap();
+    let (steepest, beside) = (y[[1, 4]] - y[[0, 4]], y[[2, 4]] - y[[0, 4]]);
+    assert!(steepest > 0.0 && beside.abs() < APPROXIMATE * steepest, "{steepest} {beside}");
+    assert!(y[[2, 1]] > y[[0, 1]]);
+    place.succeed(&format!("{digits} --at 3 --directions gradients -o e.npz"));
+    assert!(place.fail(&format!("{digits} --at 3 --channels 0,1 -o p.npz"), 2).contains("channels 0 and 1"));
+    assert!(
+        place
+            .fail(&format!("{digits} --at 3 --inputs 0,1 --outputs 1,2 -o p.npz"), 2)
+            .contains("--directions")
+    );
+    assert!(
+        place
+            .fail("plane none --data digits.npz --key x --at 0 --directions gradients -o p.npz", 2)
+            .contains("model")
+    );
 }
 
 #[test]

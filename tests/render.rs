@@ -11,8 +11,8 @@ use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Window};
 use fenchel::network::operators::{ArithmeticConstant, Branches, Convolution, Dense, Reshape};
 use fenchel::network::{Constant, Network, onnx};
 use fenchel::render::{
-    ColourMap, NetworkField, Picture, Quantity, Scale, around, extremes, input_directions,
-    principal_directions, random_directions, rectangle,
+    ColourMap, NetworkField, Picture, Quantity, Scale, around, channel_directions, extremes,
+    gradient_directions, input_directions, principal_directions, random_directions, rectangle,
 };
 use fenchel::spline::slice::Slice;
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
@@ -155,6 +155,30 @@ fn random_directions_are_orthonormal_and_come_from_the_seed() {
     assert_eq!(random_directions(37, &Context::default()).unwrap(), [u.clone(), v]);
     assert_ne!(random_directions(37, &Context::default().with_seed(1)).unwrap()[0], u);
     assert!(random_directions(1, &Context::default()).is_err());
+}
+
+#[test]
+fn channels_move_alike() {
+    let [a, b] = channel_directions(&[3, 2, 2], [2, 0]).unwrap();
+    assert_eq!(a, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5]);
+    assert_eq!(b[..5], [0.5, 0.5, 0.5, 0.5, 0.0]);
+    for (shape, channels) in [(&[3, 2, 2][..], [0, 3]), (&[3, 2, 2], [1, 1]), (&[12], [0, 1])] {
+        assert!(channel_directions(shape, channels).is_err(), "{shape:?} {channels:?}");
+    }
+}
+
+#[test]
+fn gradients_that_span_no_plane_are_refused() {
+    let weights = Constant::f64([2, 3], vec![1.0, -2.0, 0.0, 2.0, -4.0, 0.0]).unwrap();
+    let mut builder = Network::builder();
+    let x = builder.input("x", &[2]).unwrap();
+    let y = builder.add("y", Dense::new(weights, None).unwrap(), &[x]).unwrap();
+    let network = builder.finish(&[y]).unwrap();
+    let refusal =
+        |outputs| gradient_directions(&network, &[1.0, 1.0], Some(outputs)).unwrap_err().to_string();
+    assert!(refusal([0, 1]).contains("lie on one line"));
+    assert!(refusal([0, 2]).contains("output 2 has no gradient"));
+    assert!(refusal([0, 3]).contains("output 3 of a network with 3"));
 }
 
 #[test]

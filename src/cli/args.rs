@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
-use super::{conjugate, difference, layers, legendre, plane, render, sample};
+use super::{conjugate, difference, layers, legendre, plane, reduce, render, sample};
 
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
@@ -80,6 +80,10 @@ pub(super) enum Verb {
     Plane(plane::Arguments),
     /// Draw a network over a plane, as a PNG of any size
     Render(render::Arguments),
+    /// Put few affine maps in the place of all that a network has, and measure what is lost
+    Reduce(reduce::Reduce),
+    /// Predict the affine maps of one network from those of another
+    Compare(reduce::Compare),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory

@@ -20,11 +20,13 @@ mod pieces;
 mod plane;
 mod progress;
 mod recipe;
+mod reduce;
 mod render;
 mod run;
 mod sample;
 mod session;
 mod sweep;
+mod what;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -85,6 +87,8 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
         Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Render(arguments) => render::render(&session, &arguments),
+        Verb::Reduce(arguments) => reduce::reduce(&session, &arguments),
+        Verb::Compare(arguments) => reduce::compare(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),

@@ -11,7 +11,7 @@ use crate::render::{
 };
 use crate::{Error, Result};
 
-use super::render::What;
+use super::what::What;
 
 /// Samples along a side of the pixels at boundaries of categories, unless told otherwise.
 const ANTIALIAS: usize = 4;

@@ -6,8 +6,10 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::json;
 
 use crate::data::Dataset;
+use crate::network::Network;
 use crate::render::{
-    around, input_directions, principal_directions, random_directions, rectangle, write_plane,
+    around, channel_directions, gradient_directions, input_directions, principal_directions,
+    random_directions, rectangle, write_plane,
 };
 use crate::spline::check_rows;
 use crate::spline::slice::Slice;
@@ -53,6 +55,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = clap::value_parser!(usize), requires = "at", visible_alias = "pixels")]
     pub inputs: Option<Vec<usize>>,
 
+    /// Two channels of images that are shifted around --at while all others stay
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = clap::value_parser!(usize), requires = "at", conflicts_with_all = ["inputs", "directions"])]
+    pub channels: Option<Vec<usize>>,
+
+    /// The two outputs of --directions gradients [default: the two largest at the point]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = clap::value_parser!(usize), requires = "directions")]
+    pub outputs: Option<Vec<usize>>,
+
     /// How far the plane reaches from --at: the length of u and of v
     #[arg(
         long,
@@ -74,14 +84,20 @@ pub(super) enum Directions {
     Random,
     /// The first two principal components of the data
     Principal,
+    /// The gradients of two outputs at the point, the second made orthogonal to the first
+    Gradients,
 }
 
 pub(super) fn plane(session: &Session, arguments: &Arguments) -> Result<()> {
     let data = arguments.data.open()?;
-    if arguments.model.model != Path::new(NONE) {
-        check_rows(&data, arguments.model.load()?.network.dimension())?;
-    }
-    let slice = slice(session, arguments, &data)?;
+    let network = if arguments.model.model == Path::new(NONE) {
+        None
+    } else {
+        let network = arguments.model.load()?.network;
+        check_rows(&data, network.dimension())?;
+        Some(network)
+    };
+    let slice = slice(session, arguments, &data, network.as_ref())?;
     write_plane(&arguments.output, &slice)?;
     let length = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
     let (dimension, u, v) = (slice.origin.len(), length(&slice.u), length(&slice.v));
@@ -89,7 +105,12 @@ pub(super) fn plane(session: &Session, arguments: &Arguments) -> Result<()> {
     session.print(&document, || format!("a plane in {dimension} dimensions, |u| = {u:.4}, |v| = {v:.4}\n"))
 }
 
-fn slice(session: &Session, arguments: &Arguments, data: &Dataset) -> Result<Slice> {
+fn slice(
+    session: &Session,
+    arguments: &Arguments,
+    data: &Dataset,
+    network: Option<&Network>,
+) -> Result<Slice> {
     let context = &session.context;
     let row = |i: usize| {
         if i >= data.len() {
@@ -106,18 +127,40 @@ fn slice(session: &Session, arguments: &Arguments, data: &Dataset) -> Result<Sli
         return Slice::through([&points[0], &points[1], &points[2]]);
     }
     let Some(at) = arguments.at else { return rectangle(data, context) };
-    let directions = match (&arguments.inputs, arguments.directions) {
-        (Some(inputs), _) => {
-            let &[a, b] = &inputs[..] else {
-                return Err(Error::Argument("--inputs takes two numbers, such as 3,17".to_owned()));
-            };
-            input_directions(data.row_len(), [a, b])?
+    let origin = row(at)?;
+    let inputs = pair("--inputs", arguments.inputs.as_deref())?;
+    let channels = pair("--channels", arguments.channels.as_deref())?;
+    let outputs = pair("--outputs", arguments.outputs.as_deref())?;
+    if outputs.is_some() && arguments.directions != Some(Directions::Gradients) {
+        return Err(Error::Argument("--outputs are those of --directions gradients".to_owned()));
+    }
+    let directions = match (arguments.directions, inputs, channels) {
+        (_, Some(inputs), _) => input_directions(data.row_len(), inputs)?,
+        (_, _, Some(channels)) => {
+            let shape = network.map_or(data.row_shape(), |network| network.nodes()[0].shape());
+            channel_directions(shape, channels)?
         }
-        (None, Some(Directions::Random)) => random_directions(data.row_len(), context)?,
-        (None, Some(Directions::Principal)) => principal_directions(data, context)?,
-        (None, None) => {
-            return Err(Error::Argument("--at needs --directions random, principal, or --inputs".to_owned()));
+        (Some(Directions::Random), ..) => random_directions(data.row_len(), context)?,
+        (Some(Directions::Principal), ..) => principal_directions(data, context)?,
+        (Some(Directions::Gradients), ..) => {
+            let network = network.ok_or_else(|| {
+                Error::Argument(format!("--directions gradients needs a model, not '{NONE}'"))
+            })?;
+            gradient_directions(network, &origin, outputs)?
+        }
+        (None, None, None) => {
+            let ways = "--directions random, principal or gradients, --inputs, or --channels";
+            return Err(Error::Argument(format!("--at needs {ways}")));
         }
     };
-    around(row(at)?, directions, arguments.extent)
+    around(origin, directions, arguments.extent)
+}
+
+/// The two numbers behind a flag.
+fn pair(flag: &str, numbers: Option<&[usize]>) -> Result<Option<[usize; 2]>> {
+    match numbers {
+        None => Ok(None),
+        Some(&[a, b]) => Ok(Some([a, b])),
+        Some(_) => Err(Error::Argument(format!("{flag} takes two numbers, such as 3,17"))),
+    }
 }

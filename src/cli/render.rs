@@ -9,17 +9,17 @@ use serde_json::json;
 
 use crate::data::OutputFile;
 use crate::engine::SplineEngine;
-use crate::network::Network;
-use crate::render::{
-    ColourMap, Drawn, MOST_PIXELS, NetworkField, Picture, Pyramid, Quantity, Scale, Targets, extremes,
-    read_plane,
-};
+use crate::render::{ColourMap, Drawn, MOST_PIXELS, Picture, Pyramid, Scale, Targets, extremes, read_plane};
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
 
 use super::args::{self, Size};
 use super::picture::{self, PictureOptions};
 use super::session::{Job, Session, file_name};
+use super::what::{Subject, What};
+
+/// Categories of which the shares are printed.
+const MOST_LISTED: usize = 20;
 
 #[derive(Debug, Args)]
 #[command(
@@ -34,6 +34,10 @@ use super::session::{Job, Session, file_name};
 pub(super) struct Arguments {
     #[command(flatten)]
     pub model: args::Model,
+
+    /// A spline of the network, from fenchel fit: what is drawn is then of the spline
+    #[arg(long, value_name = "S.safetensors")]
+    pub spline: Option<PathBuf>,
 
     /// The plane: arrays origin, u, v [D], as fenchel plane writes them
     #[arg(long, value_name = "PLANE.npz")]
@@ -78,40 +82,6 @@ pub(super) struct Arguments {
     pub legend: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum What {
-    /// One output
-    Value,
-    /// The largest output, by its number
-    Class,
-    /// By how much the largest output is above the second largest
-    Margin,
-}
-
-impl What {
-    fn quantity(self) -> Quantity {
-        match self {
-            Self::Value => Quantity::Value,
-            Self::Class => Quantity::Class,
-            Self::Margin => Quantity::Margin,
-        }
-    }
-
-    /// Whether it has categories, not numbers.
-    pub(super) fn is_categorical(self) -> bool {
-        self == Self::Class
-    }
-
-    /// For legends and tables.
-    fn title(self, outputs: &[usize]) -> String {
-        match self {
-            Self::Value => format!("output {}", outputs[0]),
-            Self::Class => "class".to_owned(),
-            Self::Margin => "margin".to_owned(),
-        }
-    }
-}
-
 fn size(text: &str) -> Result<Size, String> {
     let side = |text: &str| text.parse().ok().filter(|n| (1..=MOST_PIXELS).contains(n));
     let sides = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
@@ -130,8 +100,13 @@ fn ends(text: &str) -> Result<Range<f64>, String> {
 }
 
 pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
-    if arguments.what == What::Class && (arguments.range.is_some() || arguments.diverging) {
-        return Err(Error::Argument("classes have no --range and are not --diverging".to_owned()));
+    let what = arguments.what;
+    if what.is_categorical() && (arguments.range.is_some() || arguments.diverging) {
+        let plural = if what == What::Class { "classes" } else { "pieces" };
+        return Err(Error::Argument(format!("{plural} have no --range and are not --diverging")));
+    }
+    if what == What::Direction && arguments.diverging {
+        return Err(Error::Argument("directions go round: they are not --diverging".to_owned()));
     }
     let options = &arguments.picture;
     let files = [&arguments.output, &arguments.npy, &arguments.legend, &options.pyramid];
@@ -149,14 +124,14 @@ pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
         return Err(Error::Argument(format!("--lines are boundaries, as of class: {what} has --contours")));
     }
     let slice = read_plane(&arguments.plane)?;
-    let network = arguments.model.load()?.network;
-    session.on_engine("f32", Rendering { session, arguments, network, slice })
+    let subject = Subject::open(&arguments.model, arguments.spline.as_deref())?;
+    session.on_engine(subject.precision(), Rendering { session, arguments, subject, slice })
 }
 
 struct Rendering<'a> {
     session: &'a Session,
     arguments: &'a Arguments,
-    network: Network,
+    subject: Subject,
     slice: Slice,
 }
 
@@ -164,21 +139,21 @@ impl Job for Rendering<'_> {
     type Output = ();
 
     fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
-        let Self { session, arguments, network, slice } = self;
+        let Self { session, arguments, subject, slice } = self;
         let context = &session.context;
         let Size { width, height } = arguments.size;
-        let all = network.outputs().map(|node| node.shape().iter().product::<usize>()).sum();
-        let outputs = arguments.outputs.choose(all)?;
-        let field = NetworkField::new(&engine, &network, &slice, arguments.what.quantity(), &outputs)?;
+        let outputs = arguments.outputs.choose(subject.outputs())?;
+        let field = subject.field(&engine, arguments.what, &slice, &outputs, context)?;
+        let field = &*field;
         let options = &arguments.picture;
         let size = [height, width];
-        let lines = match options.lines {
-            Some(what) => {
-                let outputs = if outputs.len() < 2 { (0..all).collect() } else { outputs.clone() };
-                Some(NetworkField::new(&engine, &network, &slice, what.quantity(), &outputs)?)
-            }
-            None => None,
-        };
+        let lines = options.lines.map(|what| {
+            // Which of one output is the largest is no question.
+            let all: Vec<usize> = (0..subject.outputs()).collect();
+            let outputs = if what == What::Class && outputs.len() < 2 { &all } else { &outputs };
+            subject.field(&engine, what, &slice, outputs, context)
+        });
+        let lines = lines.transpose()?;
         let create = |path: &Option<PathBuf>| path.as_ref().map(|path| OutputFile::create(path)).transpose();
         let png = create(&arguments.output)?;
         let data = create(&arguments.npy)?;
@@ -188,9 +163,16 @@ impl Job for Rendering<'_> {
         let start = Instant::now();
         let range = match &arguments.range {
             Some(range) => Some(range.clone()),
-            None => extremes(&field, size, context)?.map(|[low, high]| spread(low, high)),
+            None if arguments.what == What::Direction => Some(-180.0..180.0),
+            None => extremes(field, size, context)?.map(|[low, high]| spread(low, high)),
         };
-        let map = if arguments.diverging { ColourMap::Diverging } else { ColourMap::Sequential };
+        let map = if arguments.what == What::Direction {
+            ColourMap::Cyclic
+        } else if arguments.diverging || arguments.what.is_signed() {
+            ColourMap::Diverging
+        } else {
+            ColourMap::Sequential
+        };
         let is_categorical = arguments.what.is_categorical();
         let scale = match range {
             Some(range) if !is_categorical => Some(Scale::new(map, range)?),
@@ -199,19 +181,19 @@ impl Job for Rendering<'_> {
         let title = format!("{}: {}", file_name(&arguments.model.model), arguments.what.title(&outputs));
         let title = options.title(title);
         let contours = options.levels(scale.as_ref())?;
-        let frame = options.frame(size, &title, scale.as_ref(), &field, context)?;
+        let frame = options.frame(size, &title, scale.as_ref(), field, context)?;
         let picture = Picture {
             samples: arguments.ssaa,
             antialias: options.antialias(is_categorical, arguments.ssaa),
             scale: scale.as_ref(),
             contours: &contours,
-            lines: lines.as_ref().map(|field| field as _),
+            lines: lines.as_deref(),
             line_width: options.line_width,
             comment: &session.command,
             ..Picture::new(size)
         };
         let targets = Targets { png, frame: frame.as_ref(), pyramid: pyramid.as_mut(), data };
-        let drawn = picture.draw_into(&field, targets, context)?;
+        let drawn = picture.draw_into(field, targets, context)?;
         let seconds = start.elapsed().as_secs_f64();
         let svg = picture::legend(scale.as_ref(), &drawn, &title)?;
         if let Some(mut legend) = legend {
@@ -275,8 +257,11 @@ fn report(
             let share = 100.0 * drawn.further as f64 / samples;
             text += &format!("{} further samples at boundaries, {share:.2} % of the pixels\n", drawn.further);
         }
-        for (class, share) in shares {
-            text += &format!("class {class}: {:.2} %\n", 100.0 * share);
+        if shares.len() > MOST_LISTED {
+            text += &format!("{} categories\n", shares.len());
+        }
+        for (class, share) in shares.iter().filter(|_| shares.len() <= MOST_LISTED) {
+            text += &format!("{} {class}: {:.2} %\n", arguments.what.category(), 100.0 * share);
         }
         text
     })

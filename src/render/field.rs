@@ -1,11 +1,6 @@
 //! What is drawn: a number or a category at each point of a plane.
 
-use std::ops::Range;
-
-use crate::engine::plan::overlapped;
 use crate::engine::{Context, Engine};
-use crate::network::{Network, Program};
-use crate::spline::slice::Slice;
 use crate::{Error, Result, Scalar};
 
 /// Values at the points of a grid, row by row from the top.
@@ -31,7 +26,7 @@ pub trait Field<E: Engine> {
     fn band(&self, across: &[E::Scalar], up: &[E::Scalar], first: usize, context: &Context) -> Result<Band>;
 }
 
-/// What of a network's outputs is drawn.
+/// What of outputs is drawn: of a network's or of a spline's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
     /// The one output that was chosen.
@@ -42,29 +37,11 @@ pub enum Quantity {
     Margin,
 }
 
-/// A network on a plane: only what comes behind its first affine layers is computed for each point.
-pub struct NetworkField<E: Engine> {
-    program: Program<E>,
-    quantity: Quantity,
-    /// The chosen outputs, as the engine takes them.
-    outputs: Vec<u32>,
-}
-
-impl<E: Engine> NetworkField<E> {
-    /// The chosen `outputs` of a network on a plane, laid out on an engine.
-    ///
+impl Quantity {
     /// # Errors
-    /// As [`Network::on_slice`] and [`Network::compile`]; [`Error::Argument`] for an output that is not there or chosen
-    /// twice, and where there are too few or too many for the quantity: one for a value, at least two else.
-    pub fn new(
-        engine: &E,
-        network: &Network,
-        slice: &Slice,
-        quantity: Quantity,
-        outputs: &[usize],
-    ) -> Result<Self> {
-        let program = network.on_slice(&slice.origin, &[&slice.u, &slice.v])?.compile(engine)?;
-        let all = program.outputs();
+    /// [`Error::Argument`] for an output that is not among `all` or chosen twice, and where there are too few or too
+    /// many: one for a value, at least two else.
+    pub(super) fn check(self, outputs: &[usize], all: usize) -> Result<()> {
         let twice = |(i, k): (usize, &usize)| outputs[..i].contains(k);
         if let Some(wrong) = outputs.iter().find(|&&k| k >= all) {
             return Err(Error::Argument(format!("output {wrong} of a network with {all}")));
@@ -72,79 +49,73 @@ impl<E: Engine> NetworkField<E> {
         if outputs.iter().enumerate().any(twice) {
             return Err(Error::Argument("an output is chosen twice".to_owned()));
         }
-        match (quantity, outputs.len()) {
-            (Quantity::Value, 1) | (Quantity::Class | Quantity::Margin, 2..) => {}
-            (Quantity::Value, count) => {
-                return Err(Error::Argument(format!(
-                    "a picture shows the value of one output, not of {count}: choose one with --outputs"
-                )));
-            }
+        match (self, outputs.len()) {
+            (Self::Value, _) => check_one("the value", outputs).map(drop),
+            (Self::Class | Self::Margin, 2..) => Ok(()),
             (_, count) => {
-                return Err(Error::Argument(format!(
-                    "classes and margins need at least two outputs, not {count}"
-                )));
+                Err(Error::Argument(format!("classes and margins need at least two outputs, not {count}")))
             }
         }
-        let outputs = outputs.iter().map(|&k| k as u32).collect();
-        Ok(Self { program, quantity, outputs })
     }
 
-    /// The largest of a row with its position, and the largest of the others.
-    fn two_largest(row: &[E::Scalar]) -> (usize, f64, f64) {
-        let (mut at, mut largest, mut second) = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
-        for (i, value) in row.iter().map(|v| v.f64()).enumerate() {
-            if value > largest {
-                (at, second, largest) = (i, largest, value);
-            } else {
-                second = second.max(value);
+    /// What is drawn of rows of the chosen outputs.
+    pub(super) fn read<S: Scalar>(self, values: &[S], outputs: &[usize], band: &mut Band) {
+        let rows = values.chunks_exact(outputs.len());
+        match band {
+            Band::Categories(classes) => {
+                classes.extend(rows.map(|row| outputs[two_largest(row).0] as u32));
             }
+            Band::Numbers(numbers) if self == Self::Margin => numbers.extend(rows.map(|row| {
+                let (_, largest, second) = two_largest(row);
+                (largest - second) as f32
+            })),
+            Band::Numbers(numbers) => numbers.extend(values.iter().map(|v| v.f64() as f32)),
         }
-        (at, largest, second)
+    }
+
+    /// A band of so many points, of which none is there yet.
+    pub(super) fn empty(self, points: usize) -> Band {
+        match self {
+            Self::Class => Band::Categories(Vec::with_capacity(points)),
+            Self::Value | Self::Margin => Band::Numbers(Vec::with_capacity(points)),
+        }
     }
 }
 
-impl<E: Engine> Field<E> for NetworkField<E> {
-    fn is_categorical(&self) -> bool {
-        self.quantity == Quantity::Class
+/// # Errors
+/// [`Error::Argument`] unless one output is chosen; `what` of it a picture shows.
+pub(super) fn check_one(what: &str, outputs: &[usize]) -> Result<usize> {
+    match outputs {
+        &[output] => Ok(output),
+        _ => Err(Error::Argument(format!(
+            "a picture shows {what} of one output, not of {}: choose one with --outputs",
+            outputs.len()
+        ))),
     }
+}
 
-    fn band(&self, across: &[E::Scalar], up: &[E::Scalar], first: usize, context: &Context) -> Result<Band> {
-        let (engine, width, count) = (self.program.engine(), across.len(), self.outputs.len());
-        let total = width * up.len();
-        let chunks = self.program.chunks(total, None, context.memory())?;
-        let is_all = self.outputs.iter().copied().eq(0..self.program.outputs() as u32);
-        let (mut numbers, mut categories) = (vec![], vec![]);
-        if self.is_categorical() {
-            categories.reserve(total)
-        } else {
-            numbers.reserve(total)
-        };
-        let start = |range: Range<usize>| {
-            context.check()?;
-            let points: Vec<E::Scalar> =
-                range.clone().flat_map(|i| [across[i % width], up[i / width]]).collect();
-            let values = self.program.forward(&engine.upload(&points, &[range.len(), 2])?)?;
-            engine.request(&if is_all { values } else { engine.select(&values, 1, &self.outputs)? })
-        };
-        overlapped(engine, chunks, start, |range, request| {
-            let values = engine.receive(request)?;
-            if let Some(at) = values.iter().position(|v| !v.f64().is_finite()) {
-                let what = "the network at the points of a picture, counted row by row".to_owned();
-                return Err(Error::NonFinite { what, row: first + range.start + at / count });
-            }
-            let rows = values.chunks_exact(count);
-            match self.quantity {
-                Quantity::Value => numbers.extend(values.iter().map(|v| v.f64() as f32)),
-                Quantity::Class => {
-                    categories.extend(rows.map(|row| self.outputs[Self::two_largest(row).0]));
-                }
-                Quantity::Margin => numbers.extend(rows.map(|row| {
-                    let (_, largest, second) = Self::two_largest(row);
-                    (largest - second) as f32
-                })),
-            }
-            Ok(())
-        })?;
-        Ok(if self.is_categorical() { Band::Categories(categories) } else { Band::Numbers(numbers) })
+/// # Errors
+/// [`Error::NonFinite`] for the first of the values of a `subject`, `each` of a point, that is no number; `first` points
+/// come before.
+pub(super) fn check_points<S: Scalar>(subject: &str, values: &[S], each: usize, first: usize) -> Result<()> {
+    match values.iter().position(|v| !v.f64().is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let what = format!("the {subject} at the points of a picture, counted row by row");
+            Err(Error::NonFinite { what, row: first + at / each })
+        }
     }
+}
+
+/// The largest of a row with its position, and the largest of the others.
+fn two_largest<S: Scalar>(row: &[S]) -> (usize, f64, f64) {
+    let (mut at, mut largest, mut second) = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
+    for (i, value) in row.iter().map(|v| v.f64()).enumerate() {
+        if value > largest {
+            (at, second, largest) = (i, largest, value);
+        } else {
+            second = second.max(value);
+        }
+    }
+    (at, largest, second)
 }

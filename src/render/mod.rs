@@ -12,10 +12,12 @@ mod field;
 mod frame;
 mod legend;
 mod light;
+mod network;
 mod picture;
 mod plane;
 mod png;
 mod pyramid;
+mod spline;
 mod stroke;
 mod target;
 mod text;
@@ -24,14 +26,17 @@ mod window;
 pub use category::category;
 pub use colour::{ColourMap, Rgb, Scale};
 pub use contour::{MOST_LEVELS, contour_levels};
-pub use field::{Band, Field, NetworkField, Quantity};
+pub use field::{Band, Field, Quantity};
 pub use frame::{Frame, Legend};
 pub use legend::{categories_svg, scale_svg};
+pub use network::{NetworkField, Slope, SlopeField};
 pub use picture::{Drawn, MOST_SAMPLES, Picture, extremes, survey};
 pub use plane::{
-    around, input_directions, principal_directions, random_directions, read_plane, rectangle, write_plane,
+    around, channel_directions, gradient_directions, input_directions, principal_directions,
+    random_directions, read_plane, rectangle, write_plane,
 };
 pub use png::{MOST_PIXELS, write_png};
 pub use pyramid::{Page, Pyramid, TILE};
+pub use spline::{SplineField, SplineQuantity};
 pub use target::Targets;
 pub use text::{Canvas, Horizontal, Text, Vertical};

@@ -7,9 +7,11 @@ use ndarray::Array2;
 use rand::RngExt;
 
 use crate::data::{Dataset, read_array, write_npz};
-use crate::engine::Context;
 use crate::engine::plan::Chunks;
+use crate::engine::{Context, Cpu, Engine};
+use crate::network::{Network, check_finite};
 use crate::spline::slice::Slice;
+use crate::tolerance::CLOSE;
 use crate::{Error, Result};
 
 /// The stream of random numbers that directions come from.
@@ -113,6 +115,78 @@ pub fn input_directions(dimension: usize, inputs: [usize; 2]) -> Result<[Vec<f64
         )));
     }
     Ok(inputs.map(|at| (0..dimension).map(|i| f64::from(u8::from(i == at))).collect()))
+}
+
+/// Two channels of images `shape` `[C, H, W]` as unit directions: all pixels of one channel move alike.
+///
+/// # Errors
+/// [`Error::Shape`] for inputs that are no images; [`Error::Argument`] for channels that are not there, or the same.
+pub fn channel_directions(shape: &[usize], channels: [usize; 2]) -> Result<[Vec<f64>; 2]> {
+    let &[count, height, width] = shape else {
+        return Err(Error::Shape(format!("inputs of shape {shape:?} have no channels: expected [C, H, W]")));
+    };
+    let [a, b] = channels;
+    if a == b || a.max(b) >= count {
+        return Err(Error::Argument(format!(
+            "channels {a} and {b} span no plane: expected two different ones of 0 to {}",
+            count.saturating_sub(1)
+        )));
+    }
+    let pixels = height * width;
+    let element = 1.0 / (pixels as f64).sqrt();
+    Ok(channels.map(|channel| {
+        (0..count * pixels).map(|i| if i / pixels == channel { element } else { 0.0 }).collect()
+    }))
+}
+
+/// The gradients of two outputs of a network at a point `[D]` as orthonormal directions: along the first the first output
+/// grows the fastest, and the second is what of the other gradient is orthogonal to it. Without `outputs` the two that
+/// are the largest at the point.
+///
+/// # Errors
+/// [`Error::Argument`] for outputs that are not there, fewer than two, a gradient that is 0, and gradients along one
+/// line; [`Error::Shape`] for a point of another length; [`Error::NonFinite`].
+pub fn gradient_directions(
+    network: &Network,
+    point: &[f64],
+    outputs: Option<[usize; 2]>,
+) -> Result<[Vec<f64>; 2]> {
+    let engine = Cpu::<f64>::new();
+    let program = network.compile(&engine)?;
+    let x = engine.upload(point, &[1, point.len()])?;
+    let values = engine.download(&program.forward(&x)?)?;
+    check_finite(&values, values.len(), 0)?;
+    let [a, b] = match outputs {
+        Some(outputs) => outputs,
+        None => {
+            let mut order: Vec<usize> = (0..values.len()).collect();
+            order.sort_by(|&i, &j| values[j].total_cmp(&values[i]));
+            match order[..] {
+                [a, b, ..] => [a, b],
+                _ => return Err(Error::Argument("the gradients of one output span no plane".to_owned())),
+            }
+        }
+    };
+    let gradients = engine.download(&program.jets(&x, &[a, b])?.jacobians)?;
+    check_finite(&gradients, gradients.len(), 0)?;
+    let (first, second) = gradients.split_at(point.len());
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+    let [long, other] = [first, second].map(|x| dot(x, x).sqrt());
+    if long == 0.0 || other == 0.0 {
+        let flat = if long == 0.0 { a } else { b };
+        return Err(Error::Argument(format!("output {flat} has no gradient at the point: it is flat there")));
+    }
+    let right: Vec<f64> = first.iter().map(|x| x / long).collect();
+    let along = dot(second, &right);
+    let rest: Vec<f64> = second.iter().zip(&right).map(|(x, r)| x - along * r).collect();
+    let height = dot(&rest, &rest).sqrt();
+    // Beyond that the rest is rounding.
+    if height <= CLOSE * other {
+        return Err(Error::Argument(format!(
+            "the gradients of outputs {a} and {b} lie on one line at the point: they span no plane"
+        )));
+    }
+    Ok([right, rest.into_iter().map(|x| x / height).collect()])
 }
 
 /// Two orthonormal directions `[D]` in general position, from the context's seed: all planes are equally likely.

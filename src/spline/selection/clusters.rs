@@ -57,11 +57,11 @@ pub fn clusters<E: SplineEngine>(
 }
 
 /// Means and who belongs to them.
-pub(super) struct Means {
+pub(crate) struct Means {
     /// `[k, F]`.
-    pub(super) means: Vec<f64>,
+    pub(crate) means: Vec<f64>,
     /// Cluster of each row.
-    pub(super) assignment: Vec<u32>,
+    pub(crate) assignment: Vec<u32>,
 }
 
 impl Means {
@@ -110,7 +110,7 @@ fn distance_to<S: Scalar>(mean: &[f64], row: &[S]) -> f64 {
 }
 
 /// Finds the nearest of some centres for every row, on the engine.
-pub(super) struct Assigner<'a, E: SplineEngine> {
+pub(crate) struct Assigner<'a, E: SplineEngine> {
     engine: &'a E,
     table: &'a Table<E::Scalar>,
     chunks: Chunks,
@@ -124,7 +124,7 @@ impl<'a, E: SplineEngine> Assigner<'a, E> {
     ///
     /// # Errors
     /// [`Error::Memory`], [`Error::Tensor`]; what the engine says.
-    pub(super) fn new(
+    pub(crate) fn new(
         engine: &'a E,
         table: &'a Table<E::Scalar>,
         count: usize,
@@ -158,7 +158,7 @@ impl<'a, E: SplineEngine> Assigner<'a, E> {
     ///
     /// # Errors
     /// [`Error::Cancelled`]; what the engine says.
-    pub(super) fn assign(&self, centers: &[E::Scalar], context: &Context) -> Result<Vec<u32>> {
+    pub(crate) fn assign(&self, centers: &[E::Scalar], context: &Context) -> Result<Vec<u32>> {
         let width = self.table.width();
         let mut best = vec![(f64::MIN, u32::MAX); self.table.rows()];
         for (block, centers) in centers.chunks(self.most_centers * width).enumerate() {
@@ -195,7 +195,7 @@ impl<'a, E: SplineEngine> Assigner<'a, E> {
 ///
 /// # Errors
 /// [`Error::Memory`], [`Error::Cancelled`]; what the engine says.
-pub(super) fn k_means<E: SplineEngine>(
+pub(crate) fn k_means<E: SplineEngine>(
     engine: &E,
     table: &Table<E::Scalar>,
     count: usize,

@@ -19,7 +19,7 @@ const LONG_INPUT: usize = 4096;
 
 /// A row of features for each anchor, `[M, F]`, with the mean row subtracted.
 #[derive(Debug, Clone)]
-pub(super) struct Table<S> {
+pub(crate) struct Table<S> {
     width: usize,
     values: Vec<S>,
 }
@@ -29,10 +29,18 @@ pub(super) struct Tables<S>(Vec<Table<S>>);
 
 impl<S: Scalar> Table<S> {
     /// Rows of `width` numbers; their mean is subtracted.
-    pub(super) fn new(width: usize, values: Vec<S>) -> Self {
+    pub(crate) fn new(width: usize, values: Vec<S>) -> Self {
         let mut table = Self { width, values };
         table.center(0..width);
         table
+    }
+
+    /// Rows of as many numbers as `origin` has, which is subtracted.
+    pub(crate) fn from(origin: &[f64], mut values: Vec<S>) -> Self {
+        for row in values.chunks_exact_mut(origin.len()) {
+            row.iter_mut().zip(origin).for_each(|(x, origin)| *x = S::of(x.f64() - origin));
+        }
+        Self { width: origin.len(), values }
     }
 
     pub(super) fn width(&self) -> usize {
@@ -47,7 +55,7 @@ impl<S: Scalar> Table<S> {
         &self.values[i * self.width..][..self.width]
     }
 
-    pub(super) fn range(&self, rows: std::ops::Range<usize>) -> &[S] {
+    pub(crate) fn range(&self, rows: std::ops::Range<usize>) -> &[S] {
         &self.values[rows.start * self.width..rows.end * self.width]
     }
 

@@ -25,7 +25,9 @@ use crate::{Error, Result};
 
 use super::JetSource;
 pub use choice::{Choice, Features, Method};
+pub(crate) use clusters::{Assigner, k_means};
 pub use clusters::{Clusters, clusters};
+pub(crate) use features::Table;
 
 /// Anchors of one half.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +109,7 @@ pub fn select<E: SplineEngine>(
             return Ok([random.clone(), random]);
         }
         Method::KMeans => tables()?.halves(|table| {
-            let means = clusters::k_means(source.engine(), table, pieces, seed, context)?;
+            let means = k_means(source.engine(), table, pieces, seed, context)?;
             Ok(means.medoids(table))
         })?,
         Method::KMedoids => {

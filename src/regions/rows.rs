@@ -1,0 +1,68 @@
+//! Affine rows: the map of one output on the region of a point.
+
+use std::ops::Range;
+
+use crate::data::Dataset;
+use crate::engine::plan::overlapped;
+use crate::engine::{Context, Engine};
+use crate::network::{Program, check_finite};
+use crate::spline::check_rows;
+use crate::{Result, Scalar};
+
+/// Hands over the affine rows `[n, D + 1]` of one output at rows of data, block by block and in order: the gradient, and
+/// behind it the offset `g(x) - J x` (summed in `f64`). On a region of a piecewise affine network all points have the same
+/// row.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape) where data do not fit; [`Error::Argument`](crate::Error::Argument) for an output
+/// that is not there; [`Error::NonFinite`](crate::Error::NonFinite), [`Error::Memory`](crate::Error::Memory),
+/// [`Error::Cancelled`](crate::Error::Cancelled); what `each` says.
+pub fn affine_rows<E: Engine>(
+    program: &Program<E>,
+    data: &Dataset,
+    output: usize,
+    context: &Context,
+    mut each: impl FnMut(Range<usize>, &[E::Scalar]) -> Result<()>,
+) -> Result<()> {
+    let (engine, dimension) = (program.engine(), program.dimension());
+    check_rows(data, dimension)?;
+    // Half of the budget for jets, the other for what comes back.
+    let chunks = program.chunks(data.len(), Some(1), context.memory() / 2)?;
+    let start = |range: Range<usize>| {
+        context.check()?;
+        let points = data.rows::<E::Scalar>(range)?;
+        let jets = program.jets(&program.upload(points.view())?, &[output])?;
+        Ok((points, engine.request(&jets.values)?, engine.request(&jets.jacobians)?))
+    };
+    overlapped(engine, chunks, start, |range, (points, values, slopes)| {
+        let (values, slopes) = (engine.receive(values)?, engine.receive(slopes)?);
+        check_finite(&values, 1, range.start)?;
+        let mut rows = Vec::with_capacity(range.len() * (dimension + 1));
+        for ((point, value), slope) in
+            points.rows().into_iter().zip(values).zip(slopes.chunks_exact(dimension))
+        {
+            let along: f64 = point.iter().zip(slope).map(|(x, p)| x.f64() * p.f64()).sum();
+            rows.extend_from_slice(slope);
+            rows.push(E::Scalar::of(value.f64() - along));
+        }
+        each(range, &rows)
+    })
+}
+
+/// `p . x + q` of a row `(p, q)`.
+pub(super) fn at<S: Scalar, T: Scalar>(row: &[S], point: &[T]) -> f64 {
+    let along: f64 = row.iter().zip(point).map(|(p, x)| p.f64() * x.f64()).sum();
+    along + row[point.len()].f64()
+}
+
+/// The class of each row of values `[N, K]`: the largest, of equals the first.
+pub(super) fn classes(values: &[f64], outputs: usize) -> Vec<u32> {
+    let largest = |row: &[f64]| (1..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best });
+    values.chunks_exact(outputs).map(|row| largest(row) as u32).collect()
+}
+
+/// The share of rows of values `[N, K]` whose class is the one given.
+pub(super) fn agreement(values: &[f64], outputs: usize, expected: &[u32]) -> f64 {
+    let same = classes(values, outputs).iter().zip(expected).filter(|(a, b)| a == b).count();
+    same as f64 / expected.len().max(1) as f64
+}
