@@ -85,6 +85,18 @@ fn margins_vanish_where_the_boundary_line_is() {
 }
 
 #[test]
+fn directions_have_a_cycle_of_colours() {
+    let place = place();
+    let options = "--what direction --outputs 0 --size 20x30 --npy a.npy";
+    let document = place.succeed(&format!("{RENDER} {options} -o a.png"));
+    assert_eq!(document["range"], serde_json::json!([-180.0, 180.0]));
+    let scale = fenchel::render::Scale::new(fenchel::render::ColourMap::Cyclic, -180.0..180.0).unwrap();
+    let values: Vec<f64> = read_array(&place.path("a.npy"), None).unwrap().into_iter().collect();
+    assert!(rgb(&place, "a.png").pixels().zip(&values).all(|(pixel, value)| pixel.0 == scale.colour(*value)));
+    assert!(values.iter().any(|value| (value - values[0]).abs() > 10.0));
+}
+
+#[test]
 fn axes_tiles_and_a_page() {
     let place = place();
     let options = "--outputs 1 --size 700x600 --contours auto";
@@ -145,6 +157,8 @@ fn what_makes_no_sense_is_one_clear_line() {
     assert!(fail(&place, &format!("{classes} --antialias 4 --ssaa 2"), 2).contains("one sample"));
     assert!(fail(&place, &format!("{value} --antialias 4"), 2).contains("numbers have no boundaries"));
     assert!(fail(&place, &format!("{value} --lines margin"), 2).contains("margin has --contours"));
+    let direction = "--what direction --outputs 0 -o i.png --diverging";
+    assert!(fail(&place, direction, 2).contains("directions go round"));
     assert!(fail(&place, &format!("{value} --line-width 0"), 2).contains("0.5 to 16 pixels"));
     assert!(fail(&place, &format!("{value} --line-width -1"), 2).contains("0.5 to 16 pixels"));
     assert!(fail(&place, &format!("{value} --contours 1001"), 2).contains("1 to 1000 contours"));

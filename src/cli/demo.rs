@@ -13,6 +13,7 @@ use crate::report::{self, Row, Setting, State, Sweep, SweepSettings};
 use crate::spline::{Label, NetworkJets, largest, secant};
 use crate::{Error, Result};
 
+use super::demo_pictures::Pictures;
 use super::session::{Job, Session};
 use super::sweep::Folder;
 
@@ -41,24 +42,31 @@ pub(super) fn demo(session: &Session) -> Result<()> {
     for (name, bytes) in MODELS {
         let model = folder.join(name);
         write_whole(&model, bytes)?;
-        let done = session.on_engine("f32", Demonstration { session, model: &model, digits: &digits })?;
-        let Done { rows, summary, device, seconds } = done;
         let results = folder.join(name.trim_end_matches(".onnx"));
+        let job = Demonstration { session, model: &model, digits: &digits, results: &results };
+        let Done { rows, summary, pictures, device, seconds } = session.on_engine("f32", job)?;
         Folder::at(&results)?.finish(&rows, &format!("{name}: spline error on 397 test digits"))?;
         let _ = writeln!(text, "{name}: {summary}\n\n{}", report::markdown(&rows));
         let _ = writeln!(
             text,
-            "{} rows in {seconds:.2} s on {device}; in '{}': rows.csv, rows.json, sweep.svg\n",
+            "{} rows in {seconds:.2} s on {device}; in '{}': rows.csv, rows.json, sweep.svg, {}\n",
             rows.len(),
-            results.display()
+            results.display(),
+            pictures.join(", ")
         );
-        documents.push(json!({ "model": name, "device": device, "seconds": seconds, "rows": rows }));
+        documents.push(json!({
+            "model": name,
+            "device": device,
+            "seconds": seconds,
+            "rows": rows,
+            "pictures": pictures,
+        }));
     }
     write_whole(&folder.join("summary.md"), text.as_bytes())?;
     text.push_str(
         "Read a row as: a max-affine spline of so many pieces comes so close to the network. Half-width is the mean\n\
          error bar, violations the share of test values outside it.\n\n\
-         Next, the same by hand:\n  \
+         Next, the same by hand (docs/gallery.md has pictures with their commands):\n  \
          fenchel inspect fenchel-demo/digits_cnn.onnx\n  \
          fenchel sweep fenchel-demo/digits_cnn.onnx --data fenchel-demo/digits.npz --scale 0.0625 \
          --anchors 0..1200 --points 1400..1797 --pieces 100,1000 --curvature 1,3 --seeds 5 -o sweep\n",
@@ -70,11 +78,14 @@ struct Demonstration<'a> {
     session: &'a Session,
     model: &'a Path,
     digits: &'a Path,
+    results: &'a Path,
 }
 
 struct Done {
     rows: Vec<Row>,
     summary: String,
+    /// Names of files.
+    pictures: Vec<String>,
     device: String,
     seconds: f64,
 }
@@ -117,6 +128,15 @@ impl Job for Demonstration<'_> {
             model.network.parameters(),
             ANCHORS.len() * ESTIMATE.len(),
         );
-        Ok(Done { rows, summary, device: engine.describe(), seconds: start.elapsed().as_secs_f64() })
+        let seconds = start.elapsed().as_secs_f64();
+        let pictures = Pictures {
+            network: &model.network,
+            data: &data,
+            folder: self.results,
+            comment: &self.session.command,
+            context,
+        };
+        let pictures = pictures.make(&source, &engine)?;
+        Ok(Done { rows, summary, pictures, device: engine.describe(), seconds })
     }
 }

@@ -8,6 +8,7 @@ mod bench_kernels;
 mod bench_network;
 mod conjugate;
 mod demo;
+mod demo_pictures;
 mod devices;
 mod difference;
 mod eval;

@@ -110,6 +110,9 @@ pub(super) fn render(session: &Session, arguments: &Arguments) -> Result<()> {
         let [_, plural] = what.category();
         return Err(Error::Argument(format!("{plural} have no --range and are not --diverging")));
     }
+    if what == What::Direction && arguments.diverging {
+        return Err(Error::Argument("directions go round: they are not --diverging".to_owned()));
+    }
     let of_units = what.is_of_units() || arguments.picture.lines == Some(What::Region);
     if arguments.layers.is_given() && !of_units {
         return Err(Error::Argument("--layer and --cumulative are for regions and densities".to_owned()));

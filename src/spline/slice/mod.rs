@@ -137,6 +137,11 @@ fn norm(x: &[f64]) -> f64 {
     dot(x, x).sqrt()
 }
 
+/// The coordinate of the centre of the `i`-th of `count` equal parts of `[-1, 1]`.
+pub fn center<S: Scalar>(i: usize, count: usize) -> S {
+    S::of((2.0 * i as f64 + 1.0 - count as f64) / count as f64)
+}
+
 /// The coordinates of pixel centres of a picture of `[H, W]` pixels: `s` of its columns `[W]`, from left to right, and
 /// `t` of its rows `[H]`, from the top down (row 0 has the largest).
 pub fn pixels<S: Scalar>([height, width]: [usize; 2]) -> [Vec<S>; 2] {

@@ -1,0 +1,104 @@
+//! The pictures of `fenchel demo`: two of each network.
+
+use std::path::Path;
+
+use crate::data::{Dataset, OutputFile};
+use crate::engine::{Context, SplineEngine};
+use crate::maso::LayerChoice;
+use crate::network::{Kind, Network};
+use crate::render::sheet::{ImageShape, Linear, Look, templates};
+use crate::render::{
+    ColourMap, Field, Frame, Legend, NetworkField, Picture, Quantity, RegionField, Scale, SplineField,
+    Targets, extremes, survey,
+};
+use crate::spline::slice::Slice;
+use crate::spline::{NetworkJets, Spline};
+use crate::{Error, Result};
+
+/// A 0, a 1 and a 2 of the test digits: the plane goes through them.
+const ROWS: [usize; 3] = [1411, 1406, 1400];
+
+const SIZE: [usize; 2] = [512, 512];
+
+/// What pictures are made of.
+pub(super) struct Pictures<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// The digits, as it sees them.
+    pub data: &'a Dataset,
+    /// Where they go.
+    pub folder: &'a Path,
+    /// The command line.
+    pub comment: &'a str,
+    pub context: &'a Context,
+}
+
+impl Pictures<'_> {
+    /// Of a piecewise affine network its classes and its regions on a plane; of another one the error of a spline there,
+    /// and the templates of the three digits.
+    ///
+    /// # Errors
+    /// What drawing and writing say.
+    pub(super) fn make<E: SplineEngine>(
+        &self,
+        source: &NetworkJets<'_, E>,
+        engine: &E,
+    ) -> Result<Vec<String>> {
+        std::fs::create_dir_all(self.folder).map_err(Error::io("create folder", self.folder))?;
+        let rows = self.data.gather::<f64>(&ROWS)?;
+        let [first, second, third] = [0, 1, 2].map(|i| rows.row(i).to_vec());
+        let slice = Slice::through([&first, &second, &third])?;
+        let program = self.network.compile(engine)?;
+        let outputs: Vec<usize> = (0..program.outputs()).collect();
+        if self.network.kind() == Kind::PiecewiseAffine {
+            let classes = NetworkField::new(engine, self.network, &slice, Quantity::Class, &outputs)?;
+            let regions = RegionField::new(engine, self.network, &slice, &LayerChoice::All)?;
+            return Ok(vec![
+                self.picture("classes", "classes through a 0, a 1 and a 2", &classes, None)?,
+                self.picture("regions", "regions, and boundaries of classes", &regions, Some(&classes))?,
+            ]);
+        }
+        // The digit of the third row.
+        let (output, spline) = (2, Spline::isotropic(3.0, outputs.len())?);
+        let error = (self.network, output);
+        let error = SplineField::error(&spline, source, &slice, output, error, self.context)?;
+        let classes = NetworkField::new(engine, self.network, &slice, Quantity::Class, &outputs)?;
+        let image = ImageShape::of(&[8, 8]);
+        let sheet = templates(&program, self.data, &ROWS, &outputs, image, Linear::Templates, self.context)?;
+        let name = "templates.png".to_owned();
+        let png = OutputFile::create(&self.folder.join(&name))?;
+        sheet.draw(&Look::default(), png, self.comment, self.context)?;
+        let title = "error of the spline of output 2, and boundaries of classes";
+        Ok(vec![self.picture("error", title, &error, Some(&classes))?, name])
+    }
+
+    /// A picture with axes and a legend; numbers around 0.
+    fn picture<E: SplineEngine>(
+        &self,
+        name: &str,
+        title: &str,
+        field: &dyn Field<E>,
+        lines: Option<&dyn Field<E>>,
+    ) -> Result<String> {
+        let range = extremes(field, SIZE, self.context)?;
+        let scale =
+            range.map(|[low, high]| Scale::new(ColourMap::Diverging, low..high.max(low + f64::EPSILON)));
+        let scale = scale.transpose()?;
+        let named = |number: u32| (number, number.to_string());
+        let categories: Vec<(u32, String)> = match scale {
+            None if field.visited().is_none() => {
+                survey(field, SIZE, self.context)?.categories.into_keys().map(named).collect()
+            }
+            _ => vec![],
+        };
+        let legend = scale.as_ref().map_or(Legend::Categories(&categories), Legend::Scale);
+        let frame = Frame::new(SIZE, title, ["s", "t"], &legend);
+        let name = format!("{name}.png");
+        let antialias = if scale.is_none() { 4 } else { 1 };
+        let picture =
+            Picture { antialias, scale: scale.as_ref(), lines, comment: self.comment, ..Picture::new(SIZE) };
+        let png = Some(OutputFile::create(&self.folder.join(&name))?);
+        picture.draw_into(field, Targets { png, frame: Some(&frame), ..Targets::default() }, self.context)?;
+        Ok(name)
+    }
+}
