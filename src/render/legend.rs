@@ -19,9 +19,6 @@ const BAR: [i32; 2] = [20, 44];
 const TOP: i32 = 50;
 const HEIGHT: i32 = 300;
 
-/// Ticks of a bar, about.
-pub(super) const TICKS: usize = 6;
-
 /// Rows of a column of categories.
 const ROWS: usize = 20;
 
@@ -38,7 +35,7 @@ pub fn scale_svg(scale: &Scale, title: &str) -> Result<String> {
             let corners = [(BAR[0], TOP + y), (BAR[1], TOP + y + 2)];
             root.draw(&Rectangle::new(corners, colour_of(colour).filled()))?;
         }
-        for (value, name) in ticks(range.start, range.end, TICKS) {
+        for (value, name) in ticks(range.start, range.end) {
             let share = (range.end - value) / (range.end - range.start);
             let y = TOP + (share * f64::from(HEIGHT)).round() as i32;
             root.draw(&PathElement::new([(BAR[1], y), (BAR[1] + 5, y)], BLACK))?;
@@ -86,16 +83,15 @@ fn colour_of([red, green, blue]: Rgb) -> RGBColor {
     RGBColor(red, green, blue)
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten within a range, at most one more than `count` of them and a third of that
-/// at least, with as many digits as they need.
-pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
-    let rough = (high - low) / count as f64;
+/// Multiples of 1, 2 or 5 times a power of ten within a range, some five of them, with as many digits as they need.
+fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+    let rough = (high - low) / 6.0;
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|step| *step >= rough);
     let step = step.unwrap_or(10.0 * power);
     let (first, last) = ((low / step).ceil(), (high / step).floor());
     // Where the range is but some roundings wide there are no round numbers in it.
-    if !(0.0..=count as f64 + 4.0).contains(&(last - first)) {
+    if !(0.0..=10.0).contains(&(last - first)) {
         return vec![(low, low.to_string()), (high, high.to_string())];
     }
     let digits = (-step.log10().floor()).max(0.0) as usize;
@@ -116,13 +112,13 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        let names = |low, high| ticks(low, high, TICKS).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        let names = |low, high| ticks(low, high).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
         assert_eq!(names(-1.0, 1.0), ["-1.0", "-0.5", "0.0", "0.5", "1.0"]);
         assert_eq!(names(0.0, 57.3), ["0", "10", "20", "30", "40", "50"]);
         assert_eq!(names(-0.031, 0.012), ["-0.03", "-0.02", "-0.01", "0.00", "0.01"]);
         assert_eq!(names(2e9, 5.1e9)[0], "2.000e9");
         for (low, high) in [(1.0, 1.0 + 1e-15), (1e-12, 3e-12), (-1e300, 1e300), (7.0, 1e9)] {
-            let ticks = ticks(low, high, TICKS);
+            let ticks = ticks(low, high);
             assert!((2..=12).contains(&ticks.len()) && ticks.iter().all(|(v, _)| (low..=high).contains(v)));
         }
     }
