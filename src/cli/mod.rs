@@ -10,6 +10,7 @@ mod conjugate;
 mod demo;
 mod devices;
 mod difference;
+mod distance;
 mod eval;
 mod fit;
 mod inspect;
@@ -25,6 +26,7 @@ mod run;
 mod sample;
 mod session;
 mod sweep;
+mod templates;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -82,6 +84,8 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Sample(arguments) => sample::sample(&session, &arguments),
         Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
         Verb::Difference(arguments) => difference::difference(&session, &arguments),
+        Verb::Templates(arguments) => templates::templates(&session, &arguments),
+        Verb::Distance(arguments) => distance::distance(&session, &arguments),
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
         Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Render(arguments) => render::render(&session, &arguments),
