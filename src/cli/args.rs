@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
-use super::{conjugate, difference, layers, legendre, plane, reduce, render, sample, sheet};
+use super::{
+    conjugate, difference, distance, layers, legendre, plane, reduce, render, sample, sheet, templates,
+};
 
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
@@ -76,6 +78,10 @@ pub(super) enum Verb {
     Difference(difference::Arguments),
     /// Put splines in the place of a network's activations and measure the error, layer by layer
     Layers(layers::Arguments),
+    /// Compute the affine function that a network is around each input
+    Templates(templates::Arguments),
+    /// Compare inputs by the pieces that a network's units pick
+    Distance(distance::Arguments),
     /// Choose a plane of input space to draw on: through three rows of data, or around one
     Plane(plane::Arguments),
     /// Draw a network over a plane, as a PNG of any size

@@ -11,6 +11,7 @@ mod demo;
 mod demo_pictures;
 mod devices;
 mod difference;
+mod distance;
 mod eval;
 mod fit;
 mod inspect;
@@ -29,6 +30,7 @@ mod sample;
 mod session;
 mod sheet;
 mod sweep;
+mod templates;
 mod what;
 
 use std::ffi::OsString;
@@ -87,6 +89,8 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Sample(arguments) => sample::sample(&session, &arguments),
         Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
         Verb::Difference(arguments) => difference::difference(&session, &arguments),
+        Verb::Templates(arguments) => templates::templates(&session, &arguments),
+        Verb::Distance(arguments) => distance::distance(&session, &arguments),
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
         Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Render(arguments) => render::render(&session, &arguments),

@@ -27,6 +27,7 @@ impl Packing {
     }
 
     /// In how many units the words of two samples differ.
+    #[inline(always)]
     pub fn differing(self, a: &[u32], b: &[u32]) -> u32 {
         let words = a.iter().zip(b).map(|(a, b)| a ^ b);
         if self.bits == 1 {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::data::Dataset;
 use crate::engine::plan::overlapped;
 use crate::engine::{Context, Engine, TensorOf};
 use crate::network::{CodedLayer, Kind, Network, Op, Program};
@@ -44,12 +45,47 @@ pub struct Codes<E: Engine> {
     layers: Vec<CodedLayer>,
 }
 
-/// Codes and outputs of some points.
+/// Codes of some points.
 pub struct CodedPoints {
     /// Which.
     pub range: Range<usize>,
     /// The words of each.
     pub words: Vec<u32>,
+}
+
+/// The words of the rows of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    rows: usize,
+    words: usize,
+    values: Vec<u32>,
+}
+
+impl Packed {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The words of a row.
+    pub fn row(&self, i: usize) -> &[u32] {
+        self.rows(i..i + 1)
+    }
+
+    /// The words of some rows, one after the other.
+    pub fn rows(&self, rows: Range<usize>) -> &[u32] {
+        &self.values[rows.start * self.words..rows.end * self.words]
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> u64 {
+        size_of_val(&self.values[..]) as u64
+    }
 }
 
 impl<E: Engine> Codes<E> {
@@ -139,5 +175,29 @@ impl<E: Engine> Codes<E> {
             }
             each(CodedPoints { range, words })
         })
+    }
+
+    /// The words of every row of the data, all of which are held.
+    ///
+    /// # Errors
+    /// As [`each`](Self::each); [`Error::Shape`] for rows that do not fit; [`Error::Memory`] where the codes take more
+    /// than half the budget.
+    pub fn of(&self, data: &Dataset, context: &Context) -> Result<Packed> {
+        let (rows, words, half) = (data.len(), self.words(), context.memory() / 2);
+        let needed = (rows * words * size_of::<u32>()) as u64;
+        if needed > half {
+            let what = format!("the codes of {rows} samples");
+            return Err(Error::Memory { what, needed: 2 * needed, budget: context.memory() });
+        }
+        let mut values = Vec::with_capacity(rows * words);
+        let points = |range| self.program.upload(data.rows::<E::Scalar>(range)?.view());
+        context.progress().start("codes", rows as u64);
+        self.each(rows, ("the network's output", 0), &context.clone().with_memory(half), points, |coded| {
+            context.progress().advance(coded.range.len() as u64);
+            values.extend(coded.words);
+            Ok(())
+        })?;
+        context.progress().finish();
+        Ok(Packed { rows, words, values })
     }
 }

@@ -6,14 +6,24 @@
 //! placed for the least maximum error on the range that data visits. [`Layers`] does so with every smooth activation of
 //! a network. What is left is an ordinary [`Network`](crate::network::Network) that is exactly piecewise affine.
 //!
-//! What such a network does at an input is told by its [`Codes`]: which piece each unit picks.
+//! What such a network does at an input is told by its [`Codes`], which piece each unit picks: how many there are
+//! ([`populations`]) and how far two inputs lie apart ([`Distances`]). Given the codes the network is affine, with
+//! [`templates`] as its slopes.
 
 mod activation;
 mod codes;
+mod distance;
 mod network;
+mod orthogonality;
 mod place;
+mod population;
 mod root;
+mod templates;
 
 pub use activation::SplinedActivation;
-pub use codes::{CodedPoints, Codes, LayerChoice};
+pub use codes::{CodedPoints, Codes, LayerChoice, Packed};
+pub use distance::{Distances, Neighbours};
 pub use network::{Layer, Layers};
+pub use orthogonality::{Orthogonality, correlation, gram, last_layer_penalty, penalty};
+pub use population::{Population, populations};
+pub use templates::{Templates, smooth_nodes, templates};

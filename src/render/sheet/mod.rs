@@ -2,11 +2,11 @@
 //!
 //! | sheet | what a row shows |
 //! |---|---|
-//! | [`templates`] | the slopes `A_k[x]` of chosen outputs at a row of data, or what each input contributes, `A_k[x] * x` |
+//! | [`templates()`] | the slopes `A_k[x]` of chosen outputs at a row of data, or what each input contributes, `A_k[x] * x` |
 //! | [`SplineRows::slopes`] | the slopes of a spline's pieces that are active there |
 //! | [`SplineRows::anchors`] | the anchors whose pieces these are |
-//! | [`clusters`] | means of clusters of the data |
-//! | [`channels`] | the feature maps of a node, and by how much those of another network or a spline differ |
+//! | [`clusters()`] | means of clusters of the data |
+//! | [`channels()`] | the feature maps of a node, and by how much those of another network or a spline differ |
 
 mod channels;
 mod clusters;

@@ -149,8 +149,3 @@ pub fn pixels<S: Scalar>([height, width]: [usize; 2]) -> [Vec<S>; 2] {
     let up = (0..height).rev().map(|i| center(i, height)).collect();
     [across, up]
 }
-
-/// The coordinate of the centre of the `i`-th of `count` equal parts of `[-1, 1]`.
-pub fn center<S: Scalar>(i: usize, count: usize) -> S {
-    S::of((2.0 * i as f64 + 1.0 - count as f64) / count as f64)
-}

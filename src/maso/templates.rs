@@ -1,0 +1,109 @@
+//! Templates: the affine function that a network is around each input.
+//!
+//! Given the codes of its units a piecewise affine network is affine, `g(x) = A[x] x + b[x]`. Row `k` of `A[x]` is the
+//! template of output `k` (Balestriero & Baraniuk 2018). Of a smooth network the same formulas give tangents.
+
+use std::ops::Range;
+
+use crate::data::Dataset;
+use crate::engine::plan::{Chunks, overlapped};
+use crate::engine::{Context, Engine};
+use crate::network::{Kind, Network, Node, Program, check_finite};
+use crate::{Error, Result, Scalar};
+
+/// Templates of some outputs at some inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Templates<S> {
+    /// Which inputs, as rows of the data.
+    pub samples: Range<usize>,
+    /// Which of the chosen outputs.
+    pub outputs: Range<usize>,
+    /// `A[x]`: `[samples, outputs, D]`.
+    pub slopes: Vec<S>,
+    /// `b[x] = g(x) - A[x] x`, summed in `f64`: `[samples, outputs]`.
+    pub offsets: Vec<S>,
+}
+
+/// The nodes that depend on the input and are smooth: where there is one, what a network has are tangents.
+pub fn smooth_nodes(network: &Network) -> Vec<&Node> {
+    let mut varies: Vec<bool> = vec![];
+    let mut smooth = vec![];
+    for node in network.nodes() {
+        varies.push(node.op().is_none() || node.inputs().iter().any(|&i| varies[i]));
+        let is_smooth = node.op().is_some_and(|op| op.operator().kind() == Kind::Smooth);
+        if is_smooth && varies.last() == Some(&true) {
+            smooth.push(node);
+        }
+    }
+    smooth
+}
+
+/// Computes the templates of the chosen outputs at every row of the data, in as many pieces as the context's budget asks
+/// for, and shows them to `each` in the order of a row-major array `[N, K, D]`: where not even one sample fits, some of
+/// its outputs after the other, unless `whole` samples are wanted.
+///
+/// # Errors
+/// As [`Program::jets`]; [`Error::NonFinite`] with the row where a value or a slope is not finite; [`Error::Memory`]
+/// where one output (or a whole sample) does not fit; [`Error::Cancelled`]; what the data and `each` say.
+pub fn templates<E: Engine>(
+    program: &Program<E>,
+    data: &Dataset,
+    outputs: &[usize],
+    whole: bool,
+    context: &Context,
+    mut each: impl FnMut(Templates<E::Scalar>) -> Result<()>,
+) -> Result<()> {
+    let engine = program.engine();
+    let (samples, parts) = plan(program, [data.len(), outputs.len()], whole, context.memory())?;
+    let chunks: Vec<(Range<usize>, Range<usize>)> =
+        samples.iter().flat_map(|samples| parts.iter().map(move |part| (samples.clone(), part))).collect();
+    let dimension = program.dimension();
+    let start = |at: Range<usize>| {
+        context.check()?;
+        let (samples, part) = chunks[at.start].clone();
+        let x = data.rows::<E::Scalar>(samples)?;
+        let jets = program.jets(&program.upload(x.view())?, &outputs[part])?;
+        Ok((x, engine.request(&jets.values)?, engine.request(&jets.jacobians)?))
+    };
+    overlapped(engine, Chunks::new(chunks.len(), 1), start, |at, (x, values, slopes)| {
+        let (samples, outputs) = chunks[at.start].clone();
+        let (values, slopes) = (engine.receive(values)?, engine.receive(slopes)?);
+        check_finite(&values, outputs.len(), samples.start)?;
+        check_finite(&slopes, outputs.len() * dimension, samples.start)?;
+        let offset = |(i, (value, slope)): (usize, (&E::Scalar, &[E::Scalar]))| {
+            let row = x.row(i / outputs.len());
+            let product: f64 = slope.iter().zip(row).map(|(a, x)| a.f64() * x.f64()).sum();
+            E::Scalar::of(value.f64() - product)
+        };
+        let offsets = values.iter().zip(slopes.chunks_exact(dimension)).enumerate().map(offset).collect();
+        each(Templates { samples, outputs, slopes, offsets })
+    })
+}
+
+/// How many samples and how many of their outputs are taken at a time.
+fn plan<E: Engine>(
+    program: &Program<E>,
+    [samples, outputs]: [usize; 2],
+    whole: bool,
+    budget: u64,
+) -> Result<(Chunks, Chunks)> {
+    let refused = match program.chunks(samples, Some(outputs), budget) {
+        Ok(chunks) => return Ok((chunks, Chunks::new(outputs, outputs))),
+        Err(error @ (Error::Memory { .. } | Error::Tensor { .. })) => error,
+        Err(error) => return Err(error),
+    };
+    // Fewer outputs than inputs are computed backward, one by one; of more, all come at once from as many directions as
+    // there are inputs.
+    if whole || outputs > program.dimension() {
+        return Err(refused);
+    }
+    let mut some = outputs;
+    while some > 1 {
+        some = some.div_ceil(2);
+        if program.chunks(1, Some(some), budget).is_ok() {
+            return Ok((Chunks::new(samples, 1), Chunks::new(outputs, some)));
+        }
+    }
+    program.chunks(1, Some(1), budget)?;
+    Err(refused)
+}
