@@ -52,6 +52,7 @@
 //! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |
 //! | [`difference`] | networks as exact differences of convex functions, checked |
 //! | [`maso`] | max-affine spline operators: activations as splines |
+//! | [`regions`] | the regions of piecewise affine networks: exact partitions of planes |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
 //! | [`activation`] | elementwise functions, and what is known of each |
@@ -68,6 +69,7 @@ pub mod engine;
 pub mod error;
 pub mod maso;
 pub mod network;
+pub mod regions;
 pub mod render;
 pub mod report;
 pub mod scalar;
