@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
-use super::{conjugate, difference, layers, legendre, plane, render, sample};
+use super::{conjugate, difference, layers, legendre, partition, plane, render, sample};
 
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
@@ -78,6 +78,8 @@ pub(super) enum Verb {
     Layers(layers::Arguments),
     /// Choose a plane of input space to draw on: through three rows of data, or around one
     Plane(plane::Arguments),
+    /// Cut a plane into the exact regions of a piecewise affine network, each with its affine map
+    Partition(partition::Arguments),
     /// Draw a network over a plane, as a PNG of any size
     Render(render::Arguments),
     /// List a network's layers, shapes and parameters

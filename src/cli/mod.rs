@@ -15,6 +15,7 @@ mod fit;
 mod inspect;
 mod layers;
 mod legendre;
+mod partition;
 mod pieces;
 mod plane;
 mod progress;
@@ -82,6 +83,7 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
         Verb::Difference(arguments) => difference::difference(&session, &arguments),
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
+        Verb::Partition(arguments) => partition::partition(&session, &arguments),
         Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Render(arguments) => render::render(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),

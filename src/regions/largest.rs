@@ -18,10 +18,8 @@ impl<F: Fn(usize, Point) -> f64> Functions<F> {
         for &corner in corners {
             values.extend((0..self.count).map(|i| (self.value)(i, corner)));
         }
-        let at = |i: usize| values.iter().skip(i).step_by(self.count);
-        let largest: Vec<f64> =
-            values.chunks_exact(self.count).map(|row| row.iter().copied().fold(f64::MIN, f64::max)).collect();
-        let wins = |i: &usize| at(*i).zip(&largest).all(|(value, most)| most - value <= self.rounding);
+        let rows = || values.chunks_exact(self.count);
+        let wins = |i: &usize| rows().all(|row| row.iter().all(|other| other - row[*i] <= self.rounding));
         (0..self.count).find(wins).map(|i| i as u32)
     }
 

@@ -6,6 +6,7 @@
 
 mod codes;
 mod decision;
+mod input;
 mod kernels;
 mod largest;
 mod mesh;

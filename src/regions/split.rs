@@ -218,13 +218,38 @@ impl<'a> Worker<'a> {
     /// Decides the windows in which one element is the largest on all of the polygon; the others stay open.
     fn largest(&mut self, item: &mut Item, windows: &Windows, own: &Own<'_>, open: &mut Vec<u32>) {
         let bend = &self.stages.stages[item.stage].bend;
-        let units = item.open.take().unwrap_or_else(|| (0..windows.ends.len() as u32).collect());
+        let (units, fresh) = match item.open.take() {
+            Some(open) => (open, false),
+            None => ((0..windows.ends.len() as u32).collect(), true),
+        };
+        let n = own.norms.len();
+        if fresh {
+            ranges(self.arch, own.rows, &item.corners, &mut self.low[..n], &mut self.high[..n]);
+        }
         for unit in units {
-            match candidates(windows, own, unit as usize).winner(&item.corners, &mut self.values) {
+            let clear = if fresh { self.clear_winner(windows, unit as usize) } else { None };
+            let winner = clear
+                .or_else(|| candidates(windows, own, unit as usize).winner(&item.corners, &mut self.values));
+            match winner {
                 Some(piece) => self.decide(item.stage, bend, own, unit, piece),
                 None => open.push(unit),
             }
         }
+    }
+
+    /// The first element of a window whose least value on the polygon no other exceeds: what most windows have.
+    fn clear_winner(&self, windows: &Windows, unit: usize) -> Option<u32> {
+        let elements = &windows.elements[entries(windows, unit)];
+        let ends = |i: usize| {
+            let element = elements[i] as usize;
+            if windows.sign > 0.0 {
+                (self.low[element], self.high[element])
+            } else {
+                (-self.high[element], -self.low[element])
+            }
+        };
+        let clear = |&i: &usize| (0..elements.len()).all(|j| j == i || ends(j).1 <= ends(i).0);
+        (0..elements.len()).find(clear).map(|i| i as u32)
     }
 
     /// Adds what was decided to all that it feeds.

@@ -64,43 +64,45 @@ impl<E: Engine> NetworkField<E> {
         outputs: &[usize],
     ) -> Result<Self> {
         let program = network.on_slice(&slice.origin, &[&slice.u, &slice.v])?.compile(engine)?;
-        let all = program.outputs();
-        let twice = |(i, k): (usize, &usize)| outputs[..i].contains(k);
-        if let Some(wrong) = outputs.iter().find(|&&k| k >= all) {
-            return Err(Error::Argument(format!("output {wrong} of a network with {all}")));
-        }
-        if outputs.iter().enumerate().any(twice) {
-            return Err(Error::Argument("an output is chosen twice".to_owned()));
-        }
-        match (quantity, outputs.len()) {
-            (Quantity::Value, 1) | (Quantity::Class | Quantity::Margin, 2..) => {}
-            (Quantity::Value, count) => {
-                return Err(Error::Argument(format!(
-                    "a picture shows the value of one output, not of {count}: choose one with --outputs"
-                )));
-            }
-            (_, count) => {
-                return Err(Error::Argument(format!(
-                    "classes and margins need at least two outputs, not {count}"
-                )));
-            }
-        }
+        check_quantity(quantity, outputs, program.outputs())?;
         let outputs = outputs.iter().map(|&k| k as u32).collect();
         Ok(Self { program, quantity, outputs })
     }
+}
 
-    /// The largest of a row with its position, and the largest of the others.
-    fn two_largest(row: &[E::Scalar]) -> (usize, f64, f64) {
-        let (mut at, mut largest, mut second) = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
-        for (i, value) in row.iter().map(|v| v.f64()).enumerate() {
-            if value > largest {
-                (at, second, largest) = (i, largest, value);
-            } else {
-                second = second.max(value);
-            }
-        }
-        (at, largest, second)
+/// # Errors
+/// [`Error::Argument`] for an output that is not there among `all` or chosen twice, and where there are too few or too
+/// many for a quantity: one for a value, at least two else.
+pub(super) fn check_quantity(quantity: Quantity, outputs: &[usize], all: usize) -> Result<()> {
+    let twice = |(i, k): (usize, &usize)| outputs[..i].contains(k);
+    if let Some(wrong) = outputs.iter().find(|&&k| k >= all) {
+        return Err(Error::Argument(format!("output {wrong} of a network with {all}")));
     }
+    if outputs.iter().enumerate().any(twice) {
+        return Err(Error::Argument("an output is chosen twice".to_owned()));
+    }
+    match (quantity, outputs.len()) {
+        (Quantity::Value, 1) | (Quantity::Class | Quantity::Margin, 2..) => Ok(()),
+        (Quantity::Value, count) => Err(Error::Argument(format!(
+            "a picture shows the value of one output, not of {count}: choose one with --outputs"
+        ))),
+        (_, count) => {
+            Err(Error::Argument(format!("classes and margins need at least two outputs, not {count}")))
+        }
+    }
+}
+
+/// The largest of some numbers with its position, and the largest of the others.
+pub(super) fn two_largest(values: impl Iterator<Item = f64>) -> (usize, f64, f64) {
+    let (mut at, mut largest, mut second) = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
+    for (i, value) in values.enumerate() {
+        if value > largest {
+            (at, second, largest) = (i, largest, value);
+        } else {
+            second = second.max(value);
+        }
+    }
+    (at, largest, second)
 }
 
 impl<E: Engine> Field<E> for NetworkField<E> {
@@ -136,10 +138,11 @@ impl<E: Engine> Field<E> for NetworkField<E> {
             match self.quantity {
                 Quantity::Value => numbers.extend(values.iter().map(|v| v.f64() as f32)),
                 Quantity::Class => {
-                    categories.extend(rows.map(|row| self.outputs[Self::two_largest(row).0]));
+                    categories
+                        .extend(rows.map(|row| self.outputs[two_largest(row.iter().map(|v| v.f64())).0]));
                 }
                 Quantity::Margin => numbers.extend(rows.map(|row| {
-                    let (_, largest, second) = Self::two_largest(row);
+                    let (_, largest, second) = two_largest(row.iter().map(|v| v.f64()));
                     (largest - second) as f32
                 })),
             }

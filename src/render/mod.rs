@@ -7,6 +7,8 @@
 mod colour;
 mod field;
 mod legend;
+mod partition;
+mod partition_svg;
 mod picture;
 mod plane;
 mod png;
@@ -14,6 +16,8 @@ mod png;
 pub use colour::{ColourMap, Rgb, Scale, category};
 pub use field::{Band, Field, NetworkField, Quantity};
 pub use legend::{categories_svg, scale_svg};
+pub use partition::PartitionField;
+pub use partition_svg::{Fill, partition_svg};
 pub use picture::{Drawn, MOST_SAMPLES, Picture, extremes};
 pub use plane::{
     around, input_directions, principal_directions, random_directions, read_plane, rectangle, write_plane,
