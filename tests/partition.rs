@@ -462,7 +462,7 @@ fn images_with_every_kind_of_layer() {
         let partition = check(&network, 4);
         assert!(partition.len() > 100, "{}", partition.len());
         let seen = check_against_grid(&network, &partition, 60);
-        assert!(3 * seen > partition.len(), "the grid sees {seen} of {}", partition.len());
+        assert!(4 * seen > partition.len(), "the grid sees {seen} of {}", partition.len());
         assert_eq!(partition.layers().len(), 7);
     }
 }
@@ -472,10 +472,12 @@ fn a_trained_convolution_network_through_three_digits() {
     let network = load(&root().join("assets/digits_cnn.onnx"));
     let digits = read_array(&root().join("assets/digits.npz"), Some("x")).unwrap();
     let digit = |i: usize| -> Vec<f64> { digits.iter().skip(64 * i).take(64).map(|x| x / 16.0).collect() };
-    let slice = Slice::through([&digit(0), &digit(1), &digit(2)]).unwrap();
+    let mut slice = Slice::through([&digit(0), &digit(1), &digit(2)]).unwrap();
+    // The middle of the plane: all of it has some ten thousand regions.
+    slice.u.iter_mut().chain(&mut slice.v).for_each(|x| *x *= 0.2);
     let network = on(&network, &slice);
-    let partition = check(&network, 3);
-    assert!(partition.len() > 500, "{}", partition.len());
+    let partition = check(&network, 2);
+    assert!(partition.len() > 300, "{}", partition.len());
     check_against_grid(&network, &partition, 40);
 }
 

@@ -106,7 +106,7 @@ impl Bend {
                 Some(Self::Elementwise(positions.iter().map(table).collect()))
             }
             Op::ArithmeticConstant(ArithmeticConstant { operation, constant, .. })
-                if matches!(operation, Arithmetic::Max | Arithmetic::Min) && inputs[0] == shape =>
+                if matches!(operation, Arithmetic::Max | Arithmetic::Min) =>
             {
                 let values = constant.to::<f64>();
                 let positions = repeated(constant.shape(), shape);
@@ -311,7 +311,7 @@ impl<'a> Making<'a> {
             for &j in &node.inputs {
                 let from = network.nodes[j].shape();
                 let own: usize = from.iter().product();
-                let wide = node.inputs.len() > 1;
+                let wide = node.inputs.len() > 1 || matches!(node.op, Some(Op::ArithmeticConstant(_)));
                 let positions = (wide && from != node.shape()).then(|| repeated(from, node.shape()));
                 let length = positions.as_ref().map_or(own, Vec::len);
                 ports[j].push(Port { target, first, positions });
