@@ -9,7 +9,8 @@ use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
 use super::{
-    conjugate, difference, distance, layers, legendre, plane, reduce, render, sample, sheet, templates,
+    conjugate, difference, distance, layers, legendre, partition, plane, reduce, render, sample, sheet,
+    templates,
 };
 
 /// Turns trained neural networks into affine pieces and computes with them.
@@ -84,6 +85,8 @@ pub(super) enum Verb {
     Distance(distance::Arguments),
     /// Choose a plane of input space to draw on: through three rows of data, or around one
     Plane(plane::Arguments),
+    /// Cut a plane into the exact regions of a piecewise affine network, each with its affine map
+    Partition(partition::Arguments),
     /// Draw a network over a plane, as a PNG of any size
     Render(render::Arguments),
     /// Show templates, slopes, anchors, clusters or feature maps side by side, as a PNG

@@ -18,6 +18,7 @@ mod inspect;
 mod layer_choice;
 mod layers;
 mod legendre;
+mod partition;
 mod picture;
 mod pieces;
 mod plane;
@@ -92,6 +93,7 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Templates(arguments) => templates::templates(&session, &arguments),
         Verb::Distance(arguments) => distance::distance(&session, &arguments),
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
+        Verb::Partition(arguments) => partition::partition(&session, &arguments),
         Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Render(arguments) => render::render(&session, &arguments),
         Verb::Sheet(arguments) => sheet::sheet(&session, &arguments),

@@ -11,6 +11,7 @@ pub mod operators;
 mod program;
 mod simplify;
 mod slice;
+mod stages;
 
 use std::collections::HashMap;
 
@@ -23,6 +24,7 @@ pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
 pub use operators::{Kind, Op, Slot};
 pub use program::{CodedLayer, Program};
 pub(crate) use program::{check_finite, columns};
+pub(crate) use stages::{Bend, Map, Stage, Stages, Table, Windows};
 
 /// A node of a graph: an input, or an operator with its output.
 #[derive(Debug, Clone)]

@@ -1,10 +1,31 @@
-//! Regions of piecewise affine networks, and the affine maps on them (Sattelberg, Cavalieri, Kirby, Peterson & Beveridge
-//! 2020, "Locally linear attributes of ReLU neural networks").
+//! Regions of piecewise affine networks: where all units keep their pieces, the network is affine.
+//!
+//! [`Partition`] is the exact partition of a plane of input space: every region that the plane meets, as a convex polygon
+//! with its affine map and its code (which piece each unit is on). [`Mesh`] says how regions meet, and
+//! [`Partition::classes`] refines the partition by the largest output, whose edges are the exact decision boundary.
+//!
+//! [`affine_rows`] are the affine maps at points, [`reduce`] puts few in the place of many, and [`compare`] predicts those
+//! of one network from another's (Sattelberg, Cavalieri, Kirby, Peterson & Beveridge 2020, "Locally linear attributes of
+//! ReLU neural networks").
 
+mod codes;
 mod comparison;
+mod decision;
+mod input;
+mod kernels;
+mod largest;
+mod mesh;
+mod partition;
+mod polygon;
 mod reduction;
 mod rows;
+mod split;
 
+pub use codes::CodeLayer;
 pub use comparison::{Comparison, OutputComparison, compare};
+pub use decision::{Classes, Segment};
+pub use mesh::{Edge, Mesh};
+pub use partition::{Partition, Region, TINY};
+pub use polygon::Point;
 pub use reduction::{Assignment, Reduced, Reductions, Settings, reduce};
 pub use rows::affine_rows;

@@ -116,7 +116,7 @@ pub(super) fn check_points<S: Scalar>(subject: &str, values: &[S], each: usize, 
 }
 
 /// The largest of a row with its position, and the largest of the others.
-fn two_largest<S: Scalar>(row: &[S]) -> (usize, f64, f64) {
+pub(super) fn two_largest<S: Scalar>(row: &[S]) -> (usize, f64, f64) {
     let (mut at, mut largest, mut second) = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
     for (i, value) in row.iter().map(|v| v.f64()).enumerate() {
         if value > largest {

@@ -14,6 +14,8 @@ mod frame;
 mod legend;
 mod light;
 mod network;
+mod partition;
+mod partition_svg;
 mod picture;
 mod plane;
 mod png;
@@ -34,6 +36,8 @@ pub use field::{Band, Field, Quantity};
 pub use frame::{Frame, Legend};
 pub use legend::{categories_svg, line_svg, scale_svg};
 pub use network::{NetworkField, Slope, SlopeField};
+pub use partition::PartitionField;
+pub use partition_svg::{Fill, partition_svg};
 pub use picture::{Drawn, MOST_SAMPLES, Picture, extremes, survey};
 pub use plane::{
     around, channel_directions, gradient_directions, input_directions, principal_directions,

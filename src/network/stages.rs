@@ -1,0 +1,609 @@
+//! Piecewise affine networks in normal form: stages that bend, and explicit linear maps from each to those behind it.
+//!
+//! With `y_j` the values of stage `j`, what stage `k` takes is `u_k = r_k(x) + sum_{j < k} y_j M_jk`, `r_k` affine in the
+//! input `x` of the network, and `y_k = bend_k(u_k)`. Whatever lies between (dense layers, convolutions, normalisation,
+//! average pools, sums of branches) is in the `M_jk`, which the table of operators gives column by column.
+
+use crate::activation::{AffinePiece, PiecewiseAffine};
+use crate::engine::{Arithmetic, Cpu, Engine, TensorOf};
+use crate::{Error, Result};
+
+use super::operators::{
+    ArithmeticConstant, Branches, Dense, MaxPool, PRelu, Pass, Prepared, ReduceMax, Slot,
+};
+use super::{Kind, Network, Node, Op};
+
+type Tensor = TensorOf<Cpu<f64>>;
+
+/// Elements of tangents that are pushed through the graph at once.
+const AT_ONCE: usize = 1 << 22;
+
+/// A map with fewer elements that are not 0 than one in so many is kept as those alone.
+const SPARSE: usize = 4;
+
+/// A network of few inputs in normal form.
+pub(crate) struct Stages {
+    /// What bends, each before those that depend on it.
+    pub stages: Vec<Stage>,
+    /// What each stage takes, and last the network's outputs.
+    pub targets: Vec<Target>,
+}
+
+/// A node that bends.
+pub(crate) struct Stage {
+    /// The node's name.
+    pub name: String,
+    pub bend: Bend,
+    /// Elements of its value.
+    pub units: usize,
+    /// Targets that its value enters by a linear map, ascending.
+    pub links: Vec<(usize, Map)>,
+}
+
+/// What a stage takes.
+pub(crate) struct Target {
+    /// The part that is affine in the network's input: the values at 0, then the slopes along each input, `[1 + D, n]`.
+    pub direct: Vec<f64>,
+    /// The Euclidean norm of the weights of each element.
+    pub norms: Vec<f64>,
+}
+
+/// How a stage bends.
+pub(crate) enum Bend {
+    /// Each element by a table of affine pieces of its own, or all by one.
+    Elementwise(Vec<Table>),
+    /// The largest element of each window, of equals the first.
+    Largest(Windows),
+}
+
+/// A piecewise affine function: piece `i` is `slopes[i] u + offsets[i]`, between knots `i - 1` and `i`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Table {
+    pub knots: Vec<f64>,
+    pub slopes: Vec<f64>,
+    pub offsets: Vec<f64>,
+}
+
+/// Windows of elements.
+pub(crate) struct Windows {
+    /// 1, or -1 where the smallest element wins.
+    pub sign: f64,
+    /// Where each window ends in `elements`.
+    pub ends: Vec<usize>,
+    /// Positions of elements, window by window.
+    pub elements: Vec<u32>,
+    /// The number of each element within its window, padding counted.
+    pub codes: Vec<u32>,
+    /// Numbers that there are.
+    pub choices: usize,
+}
+
+/// A linear map, row by row: what each unit of its source adds to each element of its target.
+pub(crate) enum Map {
+    /// `[units, n]`
+    Dense(Vec<f64>),
+    /// Those that are not 0.
+    Sparse { ends: Vec<usize>, positions: Vec<u32>, weights: Vec<f64> },
+}
+
+impl Bend {
+    /// How many pieces there are to choose among, for each unit.
+    pub(crate) fn choices(&self) -> usize {
+        match self {
+            Self::Elementwise(tables) => tables.iter().map(|table| table.slopes.len()).max().unwrap_or(1),
+            Self::Largest(windows) => windows.choices,
+        }
+    }
+
+    fn of(op: &Op, inputs: &[&[usize]], shape: &[usize]) -> Result<Option<Self>> {
+        Ok(match op {
+            Op::Activation(activation) => activation.pieces().map(|pieces| Self::table(&pieces)),
+            Op::PiecewiseAffine(function) => Some(Self::Elementwise(vec![Table::of(function)])),
+            Op::PRelu(PRelu { slopes }) => {
+                let values = slopes.to::<f64>();
+                let positions = repeated(slopes.shape(), shape);
+                let table = |&i: &usize| Table::two(0.0, [(values[i], 0.0), (1.0, 0.0)]);
+                Some(Self::Elementwise(positions.iter().map(table).collect()))
+            }
+            Op::ArithmeticConstant(ArithmeticConstant { operation, constant, .. })
+                if matches!(operation, Arithmetic::Max | Arithmetic::Min) =>
+            {
+                let values = constant.to::<f64>();
+                let positions = repeated(constant.shape(), shape);
+                let table = |&i: &usize| {
+                    let [line, level] = [(1.0, 0.0), (0.0, values[i])];
+                    let below_first = *operation == Arithmetic::Min;
+                    Table::two(values[i], if below_first { [line, level] } else { [level, line] })
+                };
+                Some(Self::Elementwise(positions.iter().map(table).collect()))
+            }
+            Op::MaxPool(pool) => Some(Self::Largest(Windows::of_pool(pool, inputs[0], shape))),
+            Op::ReduceMax(reduce) => Some(Self::Largest(Windows::of_axes(reduce, inputs[0]))),
+            Op::Branches(Branches { operation: operation @ (Arithmetic::Max | Arithmetic::Min) }) => {
+                let units: usize = shape.iter().product();
+                Some(Self::Largest(Windows {
+                    sign: if *operation == Arithmetic::Max { 1.0 } else { -1.0 },
+                    ends: (1..=units).map(|i| 2 * i).collect(),
+                    elements: (0..units).flat_map(|i| [i as u32, (units + i) as u32]).collect(),
+                    codes: (0..units).flat_map(|_| [0, 1]).collect(),
+                    choices: 2,
+                }))
+            }
+            _ => None,
+        })
+    }
+
+    fn table(pieces: &[AffinePiece]) -> Self {
+        Self::Elementwise(vec![Table {
+            knots: pieces[1..].iter().map(|piece| piece.from).collect(),
+            slopes: pieces.iter().map(|piece| piece.slope).collect(),
+            offsets: pieces.iter().map(|piece| piece.offset).collect(),
+        }])
+    }
+}
+
+impl Table {
+    fn of(function: &PiecewiseAffine) -> Self {
+        Self {
+            knots: function.knots().to_vec(),
+            slopes: function.table().iter().map(|piece| piece.slope).collect(),
+            offsets: function.table().iter().map(|piece| piece.value_at(0.0)).collect(),
+        }
+    }
+
+    fn two(knot: f64, pieces: [(f64, f64); 2]) -> Self {
+        let [slopes, offsets] = [pieces.map(|p| p.0), pieces.map(|p| p.1)];
+        Self { knots: vec![knot], slopes: slopes.to_vec(), offsets: offsets.to_vec() }
+    }
+}
+
+impl Windows {
+    fn of_pool(pool: &MaxPool, input: &[usize], output: &[usize]) -> Self {
+        let (height, width) = (input[1], input[2]);
+        let mut windows = Self::empty(pool.window.kernel.iter().product());
+        for channel in 0..output[0] {
+            for row in 0..output[1] {
+                for column in 0..output[2] {
+                    for (i, y) in pool.window.coordinates(0, row, height).enumerate() {
+                        for (j, x) in pool.window.coordinates(1, column, width).enumerate() {
+                            if let (Some(y), Some(x)) = (y, x) {
+                                windows.elements.push(((channel * height + y) * width + x) as u32);
+                                windows.codes.push((i * pool.window.kernel[1] + j) as u32);
+                            }
+                        }
+                    }
+                    windows.ends.push(windows.elements.len());
+                }
+            }
+        }
+        windows
+    }
+
+    fn of_axes(reduce: &ReduceMax, input: &[usize]) -> Self {
+        let terms: usize = reduce.axes.iter().map(|&axis| input[axis]).product();
+        let total: usize = input.iter().product();
+        let mut parts: Vec<Vec<u32>> = vec![vec![]; total / terms.max(1)];
+        // Row-major order of elements is that of the terms of each result, too.
+        for element in 0..total {
+            let (mut rest, mut at, mut stride) = (element, 0, 1);
+            for (axis, &length) in input.iter().enumerate().rev() {
+                if !reduce.axes.contains(&axis) {
+                    at += rest % length * stride;
+                    stride *= length;
+                }
+                rest /= length;
+            }
+            parts[at].push(element as u32);
+        }
+        let mut windows = Self::empty(terms);
+        for part in parts {
+            windows.codes.extend(0..part.len() as u32);
+            windows.elements.extend(part);
+            windows.ends.push(windows.elements.len());
+        }
+        windows
+    }
+
+    fn empty(choices: usize) -> Self {
+        Self { sign: 1.0, ends: vec![], elements: vec![], codes: vec![], choices }
+    }
+}
+
+/// Where the value of a node goes: element `i` of a target, from `first` on, is element `positions[i]` of the node.
+struct Port {
+    target: usize,
+    first: usize,
+    positions: Option<Vec<usize>>,
+}
+
+impl Network {
+    /// The network, of one input and one output, in normal form. What its linear maps take beside the weights stays
+    /// within `memory` bytes.
+    ///
+    /// # Errors
+    /// As [`cut`](Self::cut); [`Error::MissingSlot`] for an operator that is not piecewise affine, and [`Error::Graph`] for
+    /// one that jumps; [`Error::Memory`].
+    pub(crate) fn stages(&self, tool: &'static str, memory: u64) -> Result<Stages> {
+        let network = self.cut(None, None)?;
+        let making = Making::new(&network, tool)?;
+        let targets = making.targets();
+        let mut left = memory;
+        let mut stages = vec![];
+        for (number, &node) in making.bending.iter().enumerate() {
+            let links = making.links(number, &mut left)?;
+            let at = &network.nodes[node];
+            let shapes: Vec<&[usize]> = at.inputs.iter().map(|&j| network.nodes[j].shape()).collect();
+            let Some(bend) = at.op.as_ref().map(|op| Bend::of(op, &shapes, &at.shape)).transpose()?.flatten()
+            else {
+                let (name, node) = (at.op.as_ref().map_or("", |op| op.operator().name()), &at.name);
+                return Err(Error::Graph(format!(
+                    "{tool} takes continuous piecewise affine operators, which {name} ('{node}') is not"
+                )));
+            };
+            stages.push(Stage { name: at.name.clone(), bend, units: at.shape.iter().product(), links });
+        }
+        let mut stages = Stages { stages, targets };
+        stages.measure();
+        Ok(stages)
+    }
+}
+
+impl Stages {
+    /// Fills in the norms.
+    fn measure(&mut self) {
+        for stage in &self.stages {
+            for (target, map) in &stage.links {
+                let norms = &mut self.targets[*target].norms;
+                let count = norms.len();
+                match map {
+                    Map::Dense(weights) => {
+                        for row in weights.chunks_exact(count) {
+                            norms.iter_mut().zip(row).for_each(|(norm, w)| *norm += w * w);
+                        }
+                    }
+                    Map::Sparse { positions, weights, .. } => {
+                        let entries = positions.iter().zip(weights);
+                        entries.for_each(|(&i, w)| norms[i as usize] += w * w);
+                    }
+                }
+            }
+        }
+        self.targets.iter_mut().flat_map(|target| &mut target.norms).for_each(|norm| *norm = norm.sqrt());
+    }
+}
+
+/// Normal form in the making.
+struct Making<'a> {
+    network: &'a Network,
+    engine: Cpu<f64>,
+    /// Whether each node varies with the input.
+    varies: Vec<bool>,
+    /// The nodes that bend.
+    bending: Vec<usize>,
+    /// What each node feeds.
+    ports: Vec<Vec<Port>>,
+    /// The elements of each target.
+    lengths: Vec<usize>,
+    prepared: Vec<Option<Box<dyn Prepared<Cpu<f64>>>>>,
+    /// The value of each node at 0 where all that bends gives 0, `[1, ..]`, and its slopes `[D, ..]` if it has any.
+    direct: Vec<(Tensor, Option<Tensor>)>,
+}
+
+impl<'a> Making<'a> {
+    fn new(network: &'a Network, tool: &'static str) -> Result<Self> {
+        let count = network.nodes.len();
+        let mut varies = vec![false; count];
+        let mut bending = vec![];
+        for (i, node) in network.nodes.iter().enumerate() {
+            varies[i] = node.op.is_none() || node.inputs.iter().any(|&j| varies[j]);
+            if varies[i] {
+                node.require(tool, Slot::AffinePieces)?;
+                if node.op.as_ref().is_some_and(|op| op.operator().kind() != Kind::Affine) {
+                    bending.push(i);
+                }
+            }
+        }
+        let mut ports: Vec<Vec<Port>> = (0..count).map(|_| vec![]).collect();
+        let mut lengths = vec![];
+        for (target, &i) in bending.iter().enumerate() {
+            let node = &network.nodes[i];
+            let mut first = 0;
+            for &j in &node.inputs {
+                let from = network.nodes[j].shape();
+                let own: usize = from.iter().product();
+                let wide = node.inputs.len() > 1 || matches!(node.op, Some(Op::ArithmeticConstant(_)));
+                let positions = (wide && from != node.shape()).then(|| repeated(from, node.shape()));
+                let length = positions.as_ref().map_or(own, Vec::len);
+                ports[j].push(Port { target, first, positions });
+                first += length;
+            }
+            lengths.push(first);
+        }
+        let output = network.outputs[0];
+        lengths.push(network.nodes[output].shape.iter().product());
+        ports[output].push(Port { target: bending.len(), first: 0, positions: None });
+        let prepared = (0..count).map(|_| None).collect();
+        let engine = Cpu::new();
+        let mut making = Self { network, engine, varies, bending, ports, lengths, prepared, direct: vec![] };
+        for i in 0..count {
+            let direct = making.at_zero(i)?;
+            making.direct.push(direct);
+        }
+        Ok(making)
+    }
+
+    fn shape(&self, rows: usize, i: usize) -> Vec<usize> {
+        [&[rows], self.network.nodes[i].shape()].concat()
+    }
+
+    fn len(&self, i: usize) -> usize {
+        self.network.nodes[i].shape.iter().product()
+    }
+
+    fn zeros(&self, rows: usize, i: usize) -> Result<Tensor> {
+        self.engine.upload(&vec![0.0; rows * self.len(i)], &self.shape(rows, i))
+    }
+
+    /// The dense layer that node `i` is, if it takes the value of a bending node as it is, whatever its shape: then its
+    /// weights are the linear map.
+    fn behind_bend(&self, i: usize) -> Option<(usize, &'a Dense)> {
+        let node = &self.network.nodes[i];
+        let Some(Op::Dense(dense)) = &node.op else { return None };
+        let mut below = node.inputs[0];
+        if self.network.nodes[below].shape.len() != 1 || dense.fused().is_some() {
+            return None;
+        }
+        while let Some(Op::Reshape(_)) = &self.network.nodes[below].op {
+            below = self.network.nodes[below].inputs[0];
+        }
+        self.bending.contains(&below).then_some((below, dense))
+    }
+
+    /// What a node gives where everything that bends gives 0.
+    fn at_zero(&mut self, i: usize) -> Result<(Tensor, Option<Tensor>)> {
+        let node = &self.network.nodes[i];
+        let Some(op) = &node.op else {
+            let count = self.len(i);
+            let mut unit = vec![0.0; count * count];
+            unit.iter_mut().step_by(count + 1).for_each(|x| *x = 1.0);
+            return Ok((self.zeros(1, i)?, Some(self.engine.upload(&unit, &self.shape(count, i))?)));
+        };
+        if self.bending.contains(&i) {
+            return Ok((self.zeros(1, i)?, None));
+        }
+        if let Some((_, dense)) = self.behind_bend(i) {
+            let bias = dense.bias().map_or_else(|| vec![0.0; self.len(i)], |bias| bias.to());
+            return Ok((self.engine.upload(&bias, &self.shape(1, i))?, None));
+        }
+        let shapes: Vec<&[usize]> = node.inputs.iter().map(|&j| self.network.nodes[j].shape()).collect();
+        let prepared = op.prepare(&self.engine, &shapes)?;
+        let inputs: Vec<&Tensor> = node.inputs.iter().map(|&j| &self.direct[j].0).collect();
+        let value = prepared.forward(&self.engine, &inputs)?.0;
+        let tangents: Vec<Option<&Tensor>> = node.inputs.iter().map(|&j| self.direct[j].1.as_ref()).collect();
+        let tangent = if tangents.iter().any(Option::is_some) {
+            let pass = Pass::new(inputs.into_iter().map(Some).collect(), Some(&value), shapes, None);
+            Some(prepared.jacobian_vector(&self.engine, &pass, &tangents)?)
+        } else {
+            None
+        };
+        if self.varies[i] {
+            self.prepared[i] = Some(prepared);
+        }
+        Ok((value, tangent))
+    }
+
+    /// Adds rows of a node's value to the rows of its targets.
+    fn record(&self, i: usize, values: &[f64], rows: usize, mut add: impl FnMut(usize, usize, usize, f64)) {
+        let count = self.len(i);
+        for port in &self.ports[i] {
+            for row in 0..rows {
+                let values = &values[row * count..][..count];
+                match &port.positions {
+                    None => {
+                        values.iter().enumerate().for_each(|(e, &v)| add(port.target, row, port.first + e, v))
+                    }
+                    Some(positions) => positions
+                        .iter()
+                        .enumerate()
+                        .for_each(|(e, &at)| add(port.target, row, port.first + e, values[at])),
+                }
+            }
+        }
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let inputs = self.len(0);
+        let mut targets: Vec<Target> = self
+            .lengths
+            .iter()
+            .map(|&n| Target { direct: vec![0.0; (1 + inputs) * n], norms: vec![0.0; n] })
+            .collect();
+        for (i, (value, tangent)) in
+            self.direct.iter().enumerate().filter(|(i, _)| !self.ports[*i].is_empty())
+        {
+            let lengths = &self.lengths;
+            self.record(i, value.buffer(), 1, |target, _, e, v| targets[target].direct[e] = v);
+            if let Some(tangent) = tangent {
+                self.record(i, tangent.buffer(), inputs, |target, row, e, v| {
+                    targets[target].direct[(1 + row) * lengths[target] + e] = v;
+                });
+            }
+        }
+        targets
+    }
+
+    /// The linear maps from a stage to those behind it.
+    fn links(&self, number: usize, left: &mut u64) -> Result<Vec<(usize, Map)>> {
+        let from = self.bending[number];
+        let units = self.len(from);
+        let reached = self.reached(from);
+        let mut targets: Vec<usize> = (from..self.network.nodes.len())
+            .filter(|&i| reached[i])
+            .flat_map(|i| self.ports[i].iter().map(|port| port.target))
+            .filter(|&target| target > number)
+            .collect();
+        targets.sort_unstable();
+        targets.dedup();
+        let mut maps: Vec<Growing> = targets.iter().map(|&t| Growing::new(self.lengths[t])).collect();
+        // Dense layers that nothing but stages read are their own map.
+        let direct: Vec<usize> = (from..reached.len())
+            .filter(|&i| {
+                let reads =
+                    |(k, node): (usize, &Node)| node.inputs.contains(&i) && !self.bending.contains(&k);
+                let read = self.network.nodes.iter().enumerate().any(reads);
+                !read && self.behind_bend(i).is_some_and(|(below, _)| below == from)
+            })
+            .collect();
+        let pushed: Vec<usize> =
+            (from..reached.len()).filter(|i| reached[*i] && !direct.contains(i)).collect();
+        let others = pushed.iter().any(|&i| !self.ports[i].is_empty());
+        let whole = |i: usize| match &self.ports[i][..] {
+            [Port { target, first: 0, positions: None }] if self.lengths[*target] == self.len(i) => {
+                Some(*target)
+            }
+            _ => None,
+        };
+        if let ([i], false) = (&direct[..], others)
+            && let (Some(target), Some((_, dense))) = (whole(*i), self.behind_bend(*i))
+        {
+            let weights = dense.weights().to::<f64>();
+            spend(left, size_of_val(&weights[..]))?;
+            return Ok(vec![(target, Map::Dense(weights))]);
+        }
+        let alive =
+            pushed.iter().map(|&i| self.len(i)).chain(maps.iter().map(|map| map.length)).sum::<usize>();
+        let block = (AT_ONCE.min((*left / 32) as usize) / alive.max(1)).clamp(1, units);
+        for first in (0..units).step_by(block) {
+            let rows = block.min(units - first);
+            let mut found: Vec<Vec<f64>> = maps.iter().map(|map| vec![0.0; rows * map.length]).collect();
+            let mut put = |i: usize, values: &[f64]| {
+                self.record(i, values, rows, |target, row, e, v| {
+                    if let Ok(at) = targets.binary_search(&target) {
+                        found[at][row * self.lengths[target] + e] = v;
+                    }
+                });
+            };
+            for &i in &direct {
+                let Some((_, dense)) = self.behind_bend(i) else { continue };
+                let weights = dense.weights().to::<f64>();
+                put(i, &weights[first * self.len(i)..][..rows * self.len(i)]);
+            }
+            let mut tangents: Vec<Option<Tensor>> = vec![None; self.network.nodes.len()];
+            let mut unit = vec![0.0; rows * units];
+            (0..rows).for_each(|row| unit[row * units + first + row] = 1.0);
+            tangents[from] = Some(self.engine.upload(&unit, &self.shape(rows, from))?);
+            for &i in &pushed {
+                let tangent = match tangents[i].take() {
+                    Some(tangent) => tangent,
+                    None => self.push(i, &tangents)?,
+                };
+                put(i, tangent.buffer());
+                tangents[i] = Some(tangent);
+            }
+            for (map, rows) in maps.iter_mut().zip(&found) {
+                map.append(rows, left)?;
+            }
+        }
+        Ok(targets.into_iter().zip(maps.into_iter().map(Growing::finish)).collect())
+    }
+
+    /// The node `from` and the affine nodes that depend on it through affine nodes alone.
+    fn reached(&self, from: usize) -> Vec<bool> {
+        let mut reached = vec![false; self.network.nodes.len()];
+        reached[from] = true;
+        for (i, node) in self.network.nodes.iter().enumerate().skip(from + 1) {
+            reached[i] = !self.bending.contains(&i) && node.inputs.iter().any(|&j| reached[j]);
+        }
+        reached
+    }
+
+    /// The tangents of an affine node from those of its inputs.
+    fn push(&self, i: usize, tangents: &[Option<Tensor>]) -> Result<Tensor> {
+        let node = &self.network.nodes[i];
+        let shapes: Vec<&[usize]> = node.inputs.iter().map(|&j| self.network.nodes[j].shape()).collect();
+        let own;
+        let prepared = match (&self.prepared[i], &node.op) {
+            (Some(prepared), _) => prepared,
+            (None, Some(op)) => {
+                own = op.prepare(&self.engine, &shapes)?;
+                &own
+            }
+            (None, None) => unreachable!("an input depends on nothing"),
+        };
+        let inputs = node.inputs.iter().map(|&j| Some(&self.direct[j].0)).collect();
+        let pass = Pass::new(inputs, Some(&self.direct[i].0), shapes, None);
+        let tangents: Vec<Option<&Tensor>> = node.inputs.iter().map(|&j| tangents[j].as_ref()).collect();
+        prepared.jacobian_vector(&self.engine, &pass, &tangents)
+    }
+}
+
+/// A map whose rows come one after the other: its elements that are not 0.
+struct Growing {
+    length: usize,
+    ends: Vec<usize>,
+    positions: Vec<u32>,
+    weights: Vec<f64>,
+}
+
+impl Growing {
+    fn new(length: usize) -> Self {
+        Self { length, ends: vec![], positions: vec![], weights: vec![] }
+    }
+
+    fn append(&mut self, rows: &[f64], left: &mut u64) -> Result<()> {
+        let before = self.weights.len();
+        for row in rows.chunks_exact(self.length) {
+            for (position, &weight) in row.iter().enumerate().filter(|&(_, &weight)| weight != 0.0) {
+                self.positions.push(position as u32);
+                self.weights.push(weight);
+            }
+            self.ends.push(self.weights.len());
+        }
+        spend(left, (self.weights.len() - before) * (size_of::<u32>() + size_of::<f64>()))
+    }
+
+    fn finish(self) -> Map {
+        let Self { length, ends, positions, weights } = self;
+        if weights.len() * SPARSE < ends.len() * length {
+            return Map::Sparse { ends, positions, weights };
+        }
+        let mut dense = vec![0.0; ends.len() * length];
+        let mut first = 0;
+        for (row, end) in dense.chunks_exact_mut(length).zip(ends) {
+            let entries = positions[first..end].iter().zip(&weights[first..end]);
+            entries.for_each(|(&position, &weight)| row[position as usize] = weight);
+            first = end;
+        }
+        Map::Dense(dense)
+    }
+}
+
+/// Takes bytes of what is left of a budget.
+fn spend(left: &mut u64, bytes: usize) -> Result<()> {
+    let bytes = bytes as u64;
+    let budget = *left;
+    *left = budget.checked_sub(bytes).ok_or_else(|| Error::Memory {
+        what: "a linear map between the bending layers, beside those before it,".to_owned(),
+        needed: bytes,
+        budget,
+    })?;
+    Ok(())
+}
+
+/// For each element of a sample of shape `to` the element of one of shape `from` that it repeats, the last axes aligned.
+fn repeated(from: &[usize], to: &[usize]) -> Vec<usize> {
+    let missing = to.len() - from.len();
+    let position = |mut element: usize| {
+        let (mut at, mut stride) = (0, 1);
+        for (axis, &length) in to.iter().enumerate().rev() {
+            if axis >= missing {
+                let own = from[axis - missing];
+                at += if own == 1 { 0 } else { element % length * stride };
+                stride *= own;
+            }
+            element /= length;
+        }
+        at
+    };
+    (0..to.iter().product()).map(position).collect()
+}

@@ -1,0 +1,110 @@
+//! The two loops that partitions spend their time in, compiled for the vectors of the processor at hand.
+
+use pulp::{Arch, NullaryFnOnce};
+
+use super::polygon::Point;
+
+/// Rows that are added at once: so often fewer loads and stores of the sums.
+pub(super) const AT_ONCE: usize = 4;
+
+/// The least and the largest value at the corners of a polygon of each of `n` affine functions, `rows [3, n]`: values at 0
+/// and slopes.
+pub(super) fn ranges(arch: Arch, rows: &[f64], corners: &[Point], low: &mut [f64], high: &mut [f64]) {
+    struct Ranges<'a> {
+        rows: [&'a [f64]; 3],
+        corners: &'a [Point],
+        low: &'a mut [f64],
+        high: &'a mut [f64],
+    }
+
+    impl NullaryFnOnce for Ranges<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            let Self { rows: [values, right, up], corners, low, high } = self;
+            let n = low.len();
+            let (values, right, up, high) = (&values[..n], &right[..n], &up[..n], &mut high[..n]);
+            for i in 0..n {
+                let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+                for &[s, t] in corners {
+                    let value = up[i].mul_add(t, right[i].mul_add(s, values[i]));
+                    least = if value < least { value } else { least };
+                    most = if value > most { value } else { most };
+                }
+                (low[i], high[i]) = (least, most);
+            }
+        }
+    }
+
+    let n = low.len();
+    let rows = [&rows[..n], &rows[n..2 * n], &rows[2 * n..3 * n]];
+    arch.dispatch(Ranges { rows, corners, low, high });
+}
+
+/// Adds affine functions `terms` (values at 0 and slopes), each times a row of weights `[n]`, to `n` of them, `sums [3, n]`.
+pub(super) fn add(arch: Arch, sums: &mut [f64], weights: [&[f64]; AT_ONCE], terms: [[f64; 3]; AT_ONCE]) {
+    struct Add<'a> {
+        sums: &'a mut [f64],
+        weights: [&'a [f64]; AT_ONCE],
+        terms: [[f64; 3]; AT_ONCE],
+    }
+
+    impl NullaryFnOnce for Add<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            let Self { sums, weights, terms } = self;
+            let n = weights[0].len();
+            let [a, b, c, d] = weights.map(|row| &row[..n]);
+            let (values, slopes) = sums.split_at_mut(n);
+            let (right, up) = slopes.split_at_mut(n);
+            let (right, up) = (&mut right[..n], &mut up[..n]);
+            for i in 0..n {
+                let sum = |old: f64, of: usize| {
+                    let two = terms[1][of].mul_add(b[i], terms[0][of].mul_add(a[i], old));
+                    terms[3][of].mul_add(d[i], terms[2][of].mul_add(c[i], two))
+                };
+                values[i] = sum(values[i], 0);
+                right[i] = sum(right[i], 1);
+                up[i] = sum(up[i], 2);
+            }
+        }
+    }
+
+    arch.dispatch(Add { sums, weights, terms });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(i: usize) -> f64 {
+        ((i * 37 + 11) % 101) as f64 / 32.0 - 1.5
+    }
+
+    #[test]
+    fn ranges_and_sums_are_those_of_plain_loops() {
+        for n in [1, 7, 8, 19, 64] {
+            let rows: Vec<f64> = (0..3 * n).map(number).collect();
+            let corners = [[0.5, -0.25], [1.0, 0.5], [-0.75, 0.125]];
+            let (mut low, mut high) = (vec![0.0; n], vec![0.0; n]);
+            ranges(Arch::new(), &rows, &corners, &mut low, &mut high);
+            for i in 0..n {
+                let at = corners.map(|[s, t]| rows[i] + s * rows[n + i] + t * rows[2 * n + i]);
+                assert_eq!(low[i], at[0].min(at[1]).min(at[2]));
+                assert_eq!(high[i], at[0].max(at[1]).max(at[2]));
+            }
+            let weights: Vec<Vec<f64>> =
+                (0..4).map(|k| (0..n).map(|i| number(i + 5 * k)).collect()).collect();
+            let terms = [0, 1, 2, 3].map(|k| [0, 1, 2].map(|of| number(3 * k + of)));
+            let mut sums = rows.clone();
+            add(Arch::new(), &mut sums, [0, 1, 2, 3].map(|k| &weights[k][..]), terms);
+            for (at, sum) in sums.iter().enumerate() {
+                let more: f64 = (0..4).map(|k| terms[k][at / n] * weights[k][at % n]).sum();
+                assert_eq!(*sum, rows[at] + more);
+            }
+        }
+    }
+}
