@@ -68,7 +68,7 @@ pub struct Drawn {
     pub beyond: u64,
     /// Samples of each category that there is; without those of closer looks at boundaries.
     pub categories: BTreeMap<u32, u64>,
-    /// Samples that closer looks at boundaries took, beside those of all pixels.
+    /// Samples beside those of all pixels: of closer looks at boundaries, and all those of the field of lines.
     pub further: u64,
 }
 
