@@ -316,3 +316,83 @@ fn bad_input_is_one_clear_line() {
         assert!(place.fail(&format!("{RENDER} --outputs 0 -o /dev/full"), 1).contains("No space left"));
     }
 }
+
+#[test]
+fn splines_and_their_errors() {
+    let place = Place::new();
+    let fit = "fit moons.onnx --data moons.npz --take 0..300 --curvature 5";
+    place.succeed(&format!("{fit} -o s.safetensors"));
+    let size = "--size 31x22 --outputs 1";
+    let draw = |what: &str| {
+        place.succeed(&format!("{RENDER} {size} --what {what} -o v.png --npy v.npy"));
+        place.values("v.npy")
+    };
+    let network = draw("value");
+    let spline = draw("value --spline s.safetensors");
+    let error = draw("error --spline s.safetensors");
+    let expected = spline.iter().zip(&network).map(|(s, g)| s - g);
+    assert!(relative_difference(error, expected) < APPROXIMATE);
+    let [lower, upper, half] =
+        ["lower", "upper", "half-width"].map(|what| draw(&format!("{what} --spline s.safetensors")));
+    let expected = lower.iter().zip(&upper).map(|(l, u)| (u - l) / 2.0);
+    assert!(relative_difference(half, expected) < CLOSE);
+    // A node's spline is compared with the node.
+    place.succeed(&format!("{fit} --node hidden2 --outputs 4,7 -o n.safetensors"));
+    let unit = |what: &str, outputs: usize| {
+        let files = "--size 31x22 -o v.png --npy v.npy";
+        place.succeed(&format!("{RENDER} {files} --outputs {outputs} --what {what}"));
+        place.values("v.npy")
+    };
+    let network = unit("value --node hidden2", 7);
+    let spline = unit("value --spline n.safetensors", 1);
+    let expected = spline.iter().zip(&network).map(|(s, g)| s - g);
+    assert!(relative_difference(unit("error --spline n.safetensors", 1), expected) < APPROXIMATE);
+
+    let out = "-o i.png";
+    assert!(place.fail(&format!("{RENDER} {out} --outputs 0 --what error"), 2).contains("give --spline"));
+    let of = |more: &str| format!("{RENDER} --spline s.safetensors {out} {more}");
+    assert!(place.fail(&of("--what error"), 2).contains("not of 2: choose one"));
+    assert!(place.fail(&of("--what region"), 2).contains("leave --spline out"));
+    assert!(
+        place.fail(&of("--what convex-piece --outputs 0 --range 0,1"), 2).contains("pieces have no --range")
+    );
+    assert!(place.fail(&of("--what gradient --outputs 0"), 2).contains("whole gradient"));
+    assert!(place.fail(&of("--exact --outputs 0"), 2).contains("--exact is of networks"));
+    let other = "render digits_cnn.onnx --spline s.safetensors --plane plane.npz -o i.png --outputs 0";
+    assert!(place.fail(other, 2).contains("is a spline of 'moons.onnx'"));
+}
+
+/// From the exact partition, in f64, and by passes through the network, in f32.
+#[test]
+fn exact_pictures_are_those_of_the_network() {
+    let place = Place::new();
+    place.succeed(
+        "plane digits_cnn.onnx --data digits.npz --key x --scale 0.0625 --at 3 --directions random --extent 0.2 -o d.npz",
+    );
+    for (model, plane) in [("moons.onnx", "plane.npz"), ("digits_cnn.onnx", "d.npz")] {
+        let draw = |what: &str| {
+            let command = format!("render {model} --plane {plane} --size 70x50 {what}");
+            place.succeed(&format!("{command} --antialias 1 -o v.png --npy v.npy"))
+        };
+        draw("--what value --outputs 1");
+        let direct = place.values("v.npy");
+        let document = draw("--what value --outputs 1 --exact");
+        assert_eq!(document["regions"]["label"], "exact", "{model}");
+        assert!(document["regions"]["count"].as_u64().unwrap() > 20, "{document}");
+        assert!(relative_difference(place.values("v.npy"), direct.iter().copied()) < APPROXIMATE, "{model}");
+        draw("--what margin");
+        let margins = place.values("v.npy");
+        draw("--what class");
+        let classes = place.values("v.npy");
+        draw("--what class --exact --lines region");
+        let far = direct.iter().fold(0.0, |far: f64, v| far.max(v.abs()));
+        let exact = place.values("v.npy");
+        for (i, (a, b)) in exact.iter().zip(&classes).enumerate() {
+            assert!(a == b || margins[i] < APPROXIMATE * far, "{model}: pixel {i}");
+        }
+    }
+    let text = place.fail(&format!("{RENDER} --exact --what slope --outputs 0 -o i.png"), 2);
+    assert!(text.contains("--exact draws values"), "{text}");
+    let smooth = "render digits_gelu.onnx --plane d.npz --exact --outputs 0 -o i.png";
+    assert!(place.fail(smooth, 1).contains("gelu1"), "{}", place.fail(smooth, 1));
+}

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::data::OutputFile;
 use crate::engine::SplineEngine;
+use crate::regions::Partition;
 use crate::render::{Drawn, MOST_PIXELS, Picture, Pyramid, Scale, Targets, Visited, extremes, read_plane};
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
@@ -54,6 +55,11 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     pub layers: Layers,
+
+    /// Draw from the exact partition of the plane: the cost is that of regions and pixels, not of passes through the
+    /// network, which must be piecewise affine
+    #[arg(long, conflicts_with_all = ["layer", "cumulative"])]
+    pub exact: bool,
 
     /// Pixels of the picture
     #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "1024x1024", value_parser = size)]
@@ -159,25 +165,26 @@ impl Job for Rendering<'_> {
         let size = [height, width];
         let layers = arguments.layers.choice();
         let samples = size.map(|side| side * arguments.ssaa);
-        let drawing = Drawing { what: arguments.what, outputs: &outputs, layers: &layers, samples };
+        let start = Instant::now();
+        let partition = arguments.exact.then(|| subject.partition(&slice, context)).transpose()?;
+        let partition = partition.as_ref();
+        let drawing =
+            Drawing { what: arguments.what, outputs: &outputs, layers: &layers, samples, partition };
         let field = subject.field(&engine, drawing, &slice, context)?;
         let field = &*field;
-        let lines = match options.lines {
-            Some(what) => {
-                let all = what == What::Class && outputs.len() < 2;
-                let outputs = if all { (0..subject.outputs()).collect() } else { outputs.clone() };
-                let drawing = Drawing { what, outputs: &outputs, ..drawing };
-                Some(subject.field(&engine, drawing, &slice, context)?)
-            }
-            None => None,
-        };
+        // Which of one output is the largest is no question.
+        let all: Vec<usize> = (0..subject.outputs()).collect();
+        let lines = options.lines.map(|what| {
+            let outputs = if what == What::Class && outputs.len() < 2 { &all } else { &outputs };
+            subject.field(&engine, Drawing { what, outputs, ..drawing }, &slice, context)
+        });
+        let lines = lines.transpose()?;
         let create = |path: &Option<PathBuf>| path.as_ref().map(|path| OutputFile::create(path)).transpose();
         let png = create(&arguments.output)?;
         let data = create(&arguments.npy)?;
         let legend = create(&arguments.legend)?;
         let mut pyramid = options.pyramid.as_ref().map(|path| Pyramid::create(path, size)).transpose()?;
 
-        let start = Instant::now();
         let range = match &arguments.range {
             Some(range) => Some(range.clone()),
             None => match arguments.what.range() {
@@ -219,14 +226,17 @@ impl Job for Rendering<'_> {
             let files = [("values", arguments.npy.as_ref()), ("plane", Some(&arguments.plane))];
             picture::finish(pyramid, &title, &session.command, &svg, &files)?;
         }
-        report(
-            session,
-            arguments,
-            (scale.as_ref(), &contours, levels),
-            (&drawn, visited),
+        let done = Done {
+            scale: scale.as_ref(),
+            contours: &contours,
+            levels,
+            drawn: &drawn,
+            visited,
+            regions: partition.map(Partition::len),
             seconds,
-            &engine.describe(),
-        )
+            device: engine.describe(),
+        };
+        done.report(session, arguments)
     }
 }
 
@@ -235,63 +245,83 @@ fn spread(low: f64, high: f64) -> Range<f64> {
     if low < high { low..high } else { low - 0.5 * low.abs().max(1.0)..high + 0.5 * high.abs().max(1.0) }
 }
 
-fn report(
-    session: &Session,
-    arguments: &Arguments,
-    (scale, contours, levels): (Option<&Scale>, &[f64], Option<usize>),
-    (drawn, visited): (&Drawn, Option<Visited>),
+/// What was done.
+struct Done<'a> {
+    scale: Option<&'a Scale>,
+    contours: &'a [f64],
+    /// Of a pyramid.
+    levels: Option<usize>,
+    drawn: &'a Drawn,
+    visited: Option<Visited>,
+    /// Of the exact partition.
+    regions: Option<usize>,
     seconds: f64,
-    device: &str,
-) -> Result<()> {
-    let Size { width, height } = arguments.size;
-    let samples = (width * height * arguments.ssaa * arguments.ssaa) as f64;
-    let speed = (width * height) as f64 / seconds;
-    let range = scale.map(|scale| [scale.range().start, scale.range().end]);
-    let beyond = drawn.beyond as f64 / samples;
-    let shares: Vec<(u32, f64)> = drawn.categories.iter().map(|(&k, &n)| (k, n as f64 / samples)).collect();
-    let classes: serde_json::Map<String, serde_json::Value> =
-        shares.iter().map(|(k, share)| (k.to_string(), json!(share))).collect();
-    let is_pieces = matches!(arguments.what, What::ConvexPiece | What::ConcavePiece);
-    let document = json!({
-        "width": width,
-        "height": height,
-        "samples": arguments.ssaa,
-        "further_samples": drawn.further,
-        "contours": contours,
-        "levels": levels,
-        "range": range,
-        "least": drawn.extremes.map(|[low, _]| low),
-        "largest": drawn.extremes.map(|[_, high]| high),
-        "beyond": scale.map(|_| beyond),
-        "classes": if arguments.what == What::Class { classes.into() } else { serde_json::Value::Null },
-        "pieces": if is_pieces { json!(shares.len()) } else { serde_json::Value::Null },
-        "regions": visited.map(|v| json!({ "label": "visited", "count": v.count, "capped": v.is_capped })),
-        "seconds": seconds,
-        "pixels_per_second": speed,
-        "device": device,
-    });
-    session.print(&document, || {
-        let mut text =
-            format!("{width} x {height} pixels, {seconds:.2} s, {speed:.3e} pixels/s on {device}\n");
-        if let (Some([low, high]), Some([least, largest])) = (range, drawn.extremes) {
-            text += &format!("colours from {low} to {high}; values from {least} to {largest}, ");
-            text += &format!("{:.2} % beyond the colours\n", 100.0 * beyond);
-        }
-        if let Some(visited) = visited {
-            text += &format!("{}\n", picture::said(visited));
-        }
-        if drawn.further > 0 {
-            let share = 100.0 * drawn.further as f64 / samples;
-            text += &format!("{} further samples at boundaries, {share:.2} % of the pixels\n", drawn.further);
-        }
-        if shares.len() > MOST_LISTED {
-            text += &format!("{} {}\n", shares.len(), arguments.what.category()[1]);
-        }
-        for (class, share) in shares.iter().filter(|_| shares.len() <= MOST_LISTED) {
-            text += &format!("{} {class}: {:.2} %\n", arguments.what.category()[0], 100.0 * share);
-        }
-        text
-    })
+    device: String,
+}
+
+impl Done<'_> {
+    fn report(self, session: &Session, arguments: &Arguments) -> Result<()> {
+        let Self { scale, contours, levels, drawn, visited, regions, seconds, device } = self;
+        let Size { width, height } = arguments.size;
+        let samples = (width * height * arguments.ssaa * arguments.ssaa) as f64;
+        let speed = (width * height) as f64 / seconds;
+        let range = scale.map(|scale| [scale.range().start, scale.range().end]);
+        let beyond = drawn.beyond as f64 / samples;
+        let shares: Vec<(u32, f64)> =
+            drawn.categories.iter().map(|(&k, &n)| (k, n as f64 / samples)).collect();
+        let classes: serde_json::Map<String, serde_json::Value> =
+            shares.iter().map(|(k, share)| (k.to_string(), json!(share))).collect();
+        let is_pieces = matches!(arguments.what, What::ConvexPiece | What::ConcavePiece);
+        let document = json!({
+            "width": width,
+            "height": height,
+            "samples": arguments.ssaa,
+            "further_samples": drawn.further,
+            "contours": contours,
+            "levels": levels,
+            "range": range,
+            "least": drawn.extremes.map(|[low, _]| low),
+            "largest": drawn.extremes.map(|[_, high]| high),
+            "beyond": scale.map(|_| beyond),
+            "classes": if arguments.what == What::Class { classes.into() } else { serde_json::Value::Null },
+            "pieces": if is_pieces { json!(shares.len()) } else { serde_json::Value::Null },
+            "regions": match regions {
+                Some(count) => json!({ "label": "exact", "count": count }),
+                None => json!(visited.map(|v| {
+                    json!({ "label": "visited", "count": v.count, "capped": v.is_capped })
+                })),
+            },
+            "seconds": seconds,
+            "pixels_per_second": speed,
+            "device": device,
+        });
+        session.print(&document, || {
+            let mut text =
+                format!("{width} x {height} pixels, {seconds:.2} s, {speed:.3e} pixels/s on {device}\n");
+            if let (Some([low, high]), Some([least, largest])) = (range, drawn.extremes) {
+                text += &format!("colours from {low} to {high}; values from {least} to {largest}, ");
+                text += &format!("{:.2} % beyond the colours\n", 100.0 * beyond);
+            }
+            if let Some(count) = regions {
+                text += &format!("{count} regions, exact\n");
+            }
+            if let Some(visited) = visited {
+                text += &format!("{}\n", picture::said(visited));
+            }
+            if drawn.further > 0 {
+                let share = 100.0 * drawn.further as f64 / samples;
+                text +=
+                    &format!("{} further samples at boundaries, {share:.2} % of the pixels\n", drawn.further);
+            }
+            if shares.len() > MOST_LISTED {
+                text += &format!("{} {}\n", shares.len(), arguments.what.category()[1]);
+            }
+            for (class, share) in shares.iter().filter(|_| shares.len() <= MOST_LISTED) {
+                text += &format!("{} {class}: {:.2} %\n", arguments.what.category()[0], 100.0 * share);
+            }
+            text
+        })
+    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use clap::ValueEnum;
 use crate::engine::{Context, SplineEngine};
 use crate::maso::LayerChoice;
 use crate::network::Network;
+use crate::regions::Partition;
 use crate::render::{
-    ColourMap, DensityField, Field, NetworkField, Quantity, RegionField, Slope, SlopeField, SplineField,
-    SplineQuantity,
+    ColourMap, DensityField, Field, NetworkField, PartitionField, Quantity, RegionField, Slope, SlopeField,
+    SplineField, SplineQuantity,
 };
 use crate::spline::SplineFile;
 use crate::spline::slice::Slice;
@@ -60,6 +61,8 @@ pub(super) struct Drawing<'a> {
     pub layers: &'a LayerChoice,
     /// `[H, W]` of all samples.
     pub samples: [usize; 2],
+    /// The exact partition of the plane, to draw from in the place of the network.
+    pub partition: Option<&'a Partition>,
 }
 
 /// What is drawn of: a network, or a spline of it.
@@ -153,6 +156,17 @@ impl Subject {
         Ok(Self { network: network.cut(None, node)?, spline: Some(spline) })
     }
 
+    /// The exact partition of a plane by the network.
+    ///
+    /// # Errors
+    /// As [`Partition::new`]; [`Error::Argument`] where there is a spline.
+    pub(super) fn partition(&self, slice: &Slice, context: &Context) -> Result<Partition> {
+        if self.spline.is_some() {
+            return Err(Error::Argument("--exact is of networks, not of a --spline".to_owned()));
+        }
+        Partition::new(&self.network.on_slice(&slice.origin, &[&slice.u, &slice.v])?, context)
+    }
+
     /// Of how many outputs some are chosen.
     pub(super) fn outputs(&self) -> usize {
         match &self.spline {
@@ -170,13 +184,26 @@ impl Subject {
     ///
     /// # Errors
     /// [`Error::Argument`] for what needs a spline, or has none; what the field says.
-    pub(super) fn field<E: SplineEngine>(
+    pub(super) fn field<'a, E: SplineEngine>(
         &self,
         engine: &E,
-        Drawing { what, outputs, layers, samples }: Drawing<'_>,
+        Drawing { what, outputs, layers, samples, partition }: Drawing<'a>,
         slice: &Slice,
         context: &Context,
-    ) -> Result<Box<dyn Field<E>>> {
+    ) -> Result<Box<dyn Field<E> + 'a>> {
+        if let Some(partition) = partition {
+            let field = |quantity| PartitionField::new(partition, quantity, outputs);
+            return Ok(Box::new(match what {
+                What::Value => field(Quantity::Value)?,
+                What::Class => field(Quantity::Class)?,
+                What::Margin => field(Quantity::Margin)?,
+                What::Region => PartitionField::regions(partition),
+                _ => {
+                    let reason = "--exact draws values, classes, margins and regions of networks";
+                    return Err(Error::Argument(reason.to_owned()));
+                }
+            }));
+        }
         let Some(file) = &self.spline else {
             let network = |quantity| NetworkField::new(engine, &self.network, slice, quantity, outputs);
             let slope = |slope| SlopeField::new(engine, &self.network, slice, slope, outputs);
