@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::{dense, gpu, jets, mlp, random, random_rows};
 use fenchel::activation::{Piece, PiecewiseAffine};
-use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Engine, Window};
+use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Engine, Interval, Window};
 use fenchel::network::operators::{
     ArithmeticConstant, Branches, Convolution, MaxPool, PRelu, ReduceMax, Reshape, ScaleShift, Softmax,
 };
@@ -350,6 +350,16 @@ fn equal_codes_are_one_affine_function() {
         }
     }
     affine_by_code(&everything(), &x, 30);
+}
+
+#[test]
+fn intervals_have_no_codes() {
+    let engine = Interval::new();
+    let program = mlp(3, [2, 3, 2], Activation::Relu).compile(&engine).unwrap();
+    let layers = program.coded_layers("the test").unwrap();
+    let x = engine.boxes(&[0.0; 2], &[1.0; 2], &[1, 2]).unwrap();
+    let text = program.codes(&x, &layers).err().unwrap().to_string();
+    assert!(text.contains("may reach over several pieces"), "{text}");
 }
 
 fn on_slice(network: &Network, slice: &Slice) -> Network {

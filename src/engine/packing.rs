@@ -27,16 +27,20 @@ impl Packing {
     }
 
     /// In how many units the words of two samples differ.
-    #[inline(always)]
     pub fn differing(self, a: &[u32], b: &[u32]) -> u32 {
-        let words = a.iter().zip(b).map(|(a, b)| a ^ b);
-        if self.bits == 1 {
-            return words.map(u32::count_ones).sum();
-        }
-        // Any bit of a unit becomes its lowest.
-        let lowest = (0..self.per_word()).map(|unit| 1_u32 << (unit as u32 * self.bits)).sum::<u32>();
-        let fold = |word: u32| (1..self.bits).fold(word, |any, shift| any | word >> shift) & lowest;
-        words.map(|word| fold(word).count_ones()).sum()
+        let lowest = self.lowest();
+        a.iter().zip(b).map(|(a, b)| self.folded(a ^ b, lowest).count_ones()).sum()
+    }
+
+    /// The lowest bit of each unit of a word.
+    pub(crate) fn lowest(self) -> u32 {
+        (0..self.per_word()).map(|unit| 1 << (unit as u32 * self.bits)).sum()
+    }
+
+    /// What differs between two words, any bit of a unit as its lowest.
+    #[inline(always)]
+    pub(crate) fn folded(self, differences: u32, lowest: u32) -> u32 {
+        (1..self.bits).fold(differences, |any, shift| any | differences >> shift) & lowest
     }
 
     /// Word and shift of the unit after the one at these.

@@ -22,7 +22,7 @@ const TASK: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Distances {
     /// Words side by side whose units have equally many bits.
-    segments: Vec<(Range<usize>, u32)>,
+    segments: Vec<(Range<usize>, Packing)>,
     words: usize,
     units: usize,
 }
@@ -44,13 +44,13 @@ impl Distances {
     /// # Errors
     /// [`Error::Argument`] for a network without any: nothing tells its inputs apart.
     pub fn new<E: Engine>(codes: &Codes<E>) -> Result<Self> {
-        let mut segments: Vec<(Range<usize>, u32)> = vec![];
+        let mut segments: Vec<(Range<usize>, Packing)> = vec![];
         for layer in codes.layers() {
-            let (words, bits) = (codes.words_of(layer), layer.packing.bits);
+            let words = codes.words_of(layer);
             match segments.last_mut() {
                 // What is left of a word is 0 in both.
-                Some((range, same)) if *same == bits => range.end = words.end,
-                _ => segments.push((words, bits)),
+                Some((range, packing)) if packing.bits == layer.packing.bits => range.end = words.end,
+                _ => segments.push((words, layer.packing)),
             }
         }
         let units = codes.layers().iter().map(|layer| layer.units).sum();
@@ -189,11 +189,16 @@ impl NullaryFnOnce for Count<'_> {
         for (t, others) in others.chunks(tile * words).enumerate() {
             for (row, differing) in rows.chunks_exact(*words).zip(differing.chunks_exact_mut(count)) {
                 let differing = &mut differing[t * tile..];
-                for (range, bits) in segments {
-                    let packing = Packing { first: 0, bits: *bits };
-                    let mine = &row[range.clone()];
+                for (range, packing) in segments {
+                    let (mine, lowest) = (&row[range.clone()], packing.lowest());
                     for (differing, other) in differing.iter_mut().zip(others.chunks_exact(*words)) {
-                        *differing += packing.differing(mine, &other[range.clone()]);
+                        let pairs = mine.iter().zip(&other[range.clone()]);
+                        // A loop of its own: of one bit there is nothing to fold.
+                        *differing += if packing.bits == 1 {
+                            pairs.map(|(a, b)| (a ^ b).count_ones()).sum::<u32>()
+                        } else {
+                            pairs.map(|(a, b)| packing.folded(a ^ b, lowest).count_ones()).sum()
+                        };
                     }
                 }
             }

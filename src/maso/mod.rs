@@ -8,7 +8,7 @@
 //!
 //! What such a network does at an input is told by its [`Codes`], which piece each unit picks: how many there are
 //! ([`populations`]) and how far two inputs lie apart ([`Distances`]). Given the codes the network is affine, with
-//! [`templates`] as its slopes.
+//! [`templates()`] as its slopes.
 
 mod activation;
 mod codes;
