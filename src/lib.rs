@@ -47,13 +47,12 @@
 //! |---|---|
 //! | [`cli`] | arguments, progress, tables, exit codes |
 //! | [`report`] | sweeps, tables, plots |
-//! | [`render`] | planes, colours, pictures of any size |
+//! | [`render`] | planes, fields, pictures of any size, contact sheets |
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
 //! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |
 //! | [`difference`] | networks as exact differences of convex functions, checked |
-//! | [`regions`] | affine maps on the regions of networks: reduced, and predicted from another network's |
-//! | [`maso`] | max-affine spline operators: activations as splines |
-//! | [`regions`] | the regions of piecewise affine networks: exact partitions of planes |
+//! | [`regions`] | the regions of piecewise affine networks: exact partitions of planes; their affine maps, reduced and compared |
+//! | [`maso`] | max-affine spline operators: activations as splines, codes, templates, distances |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
 //! | [`activation`] | elementwise functions, and what is known of each |
