@@ -9,7 +9,7 @@ use crate::engine::{Context, Cpu, Engine, Epilogue};
 use crate::network::Program;
 use crate::{Error, Result};
 
-use super::rows::{affine_rows, agreement, at, classes};
+use super::rows::{affine_rows, agreement, at, classes, mean};
 
 /// How two networks of the same inputs and outputs compare.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -134,13 +134,7 @@ impl Rows {
     }
 
     fn means(&self) -> Vec<f64> {
-        let mut means = vec![0.0; self.width];
-        for row in self.values.chunks_exact(self.width) {
-            means.iter_mut().zip(row).for_each(|(mean, x)| *mean += x);
-        }
-        let count = (self.values.len() / self.width) as f64;
-        means.iter_mut().for_each(|mean| *mean /= count);
-        means
+        mean(&self.values, self.width)
     }
 
     /// Less these means.
@@ -197,7 +191,7 @@ impl Regression {
             let means = rows.means();
             Ok::<_, Error>((rows.centred(&means), means))
         };
-        let ((a, mean), (b, other)) = (centred(programs[0])?, centred(programs[1])?);
+        let ((a, first), (b, second)) = (centred(programs[0])?, centred(programs[1])?);
         let [mut within, across, of_b] = [a.products(&a)?, a.products(&b)?, b.products(&b)?];
         let alignment = across.norm_squared() / (within.norm() * of_b.norm());
         let added = ridge * within.trace() / a.width as f64;
@@ -210,7 +204,7 @@ impl Regression {
         let matrix = factors.solve(&across);
         let residual = squared_distance(&a.times(&matrix)?, &b.values);
         let explained = 1.0 - residual / b.squared_norm();
-        Ok(Self { means: [mean, other], matrix, explained, alignment })
+        Ok(Self { means: [first, second], matrix, explained, alignment })
     }
 
     fn predict(&self, rows: Rows) -> Result<Rows> {

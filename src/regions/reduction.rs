@@ -12,7 +12,7 @@ use crate::spline::selection::{Assigner, Table, k_means};
 use crate::spline::{Demand, JetSource, NetworkJets, check_rows, envelopes};
 use crate::{Error, Result, Scalar};
 
-use super::rows::{affine_rows, agreement, at, classes};
+use super::rows::{affine_rows, agreement, at, classes, mean};
 
 /// What decides which of the few maps a point takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -171,16 +171,6 @@ pub fn reduce<E: SplineEngine>(
         rows: rows.collect(),
         seconds: start.elapsed().as_secs_f64(),
     })
-}
-
-/// The mean of rows of `width` numbers.
-fn mean<S: Scalar>(values: &[S], width: usize) -> Vec<f64> {
-    let mut mean = vec![0.0; width];
-    for row in values.chunks_exact(width) {
-        mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += x.f64());
-    }
-    let count = (values.len() / width) as f64;
-    mean.into_iter().map(|sum| sum / count).collect()
 }
 
 /// The nearest anchor of each of the points `[N, D]`, of equals the first.

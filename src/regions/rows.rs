@@ -55,6 +55,16 @@ pub(super) fn at<S: Scalar, T: Scalar>(row: &[S], point: &[T]) -> f64 {
     along + row[point.len()].f64()
 }
 
+/// The mean of rows of `width` numbers.
+pub(super) fn mean<S: Scalar>(values: &[S], width: usize) -> Vec<f64> {
+    let mut mean = vec![0.0; width];
+    for row in values.chunks_exact(width) {
+        mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += x.f64());
+    }
+    let count = (values.len() / width) as f64;
+    mean.into_iter().map(|sum| sum / count).collect()
+}
+
 /// The class of each row of values `[N, K]`: the largest, of equals the first.
 pub(super) fn classes(values: &[f64], outputs: usize) -> Vec<u32> {
     let largest = |row: &[f64]| (1..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best });
