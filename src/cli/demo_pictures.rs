@@ -4,11 +4,11 @@ use std::path::Path;
 
 use crate::data::{Dataset, OutputFile};
 use crate::engine::{Context, SplineEngine};
-use crate::maso::LayerChoice;
 use crate::network::{Kind, Network};
+use crate::regions::Partition;
 use crate::render::sheet::{ImageShape, Linear, Look, templates};
 use crate::render::{
-    ColourMap, Field, Frame, Legend, NetworkField, Picture, Quantity, RegionField, Scale, SplineField,
+    ColourMap, Field, Frame, Legend, NetworkField, PartitionField, Picture, Quantity, Scale, SplineField,
     Targets, extremes, survey,
 };
 use crate::spline::slice::Slice;
@@ -19,6 +19,9 @@ use crate::{Error, Result};
 const ROWS: [usize; 3] = [1411, 1406, 1400];
 
 const SIZE: [usize; 2] = [512, 512];
+
+/// How much smaller the plane of regions is.
+const CLOSE_UP: f64 = 0.03;
 
 /// What pictures are made of.
 pub(super) struct Pictures<'a> {
@@ -52,10 +55,15 @@ impl Pictures<'_> {
         let outputs: Vec<usize> = (0..program.outputs()).collect();
         if self.network.kind() == Kind::PiecewiseAffine {
             let classes = NetworkField::new(engine, self.network, &slice, Quantity::Class, &outputs)?;
-            let regions = RegionField::new(engine, self.network, &slice, &LayerChoice::All)?;
+            // All of the plane has some hundred thousand regions.
+            let close = |x: &Vec<f64>| x.iter().map(|x| CLOSE_UP * x).collect::<Vec<_>>();
+            let on_plane = self.network.on_slice(&third, &[&close(&slice.u), &close(&slice.v)])?;
+            let partition = Partition::new(&on_plane, self.context)?;
+            let regions = PartitionField::regions(&partition);
+            let title = format!("{} regions around the 2", partition.len());
             return Ok(vec![
-                self.picture("classes", "classes through a 0, a 1 and a 2", &classes, None)?,
-                self.picture("regions", "regions, and boundaries of classes", &regions, Some(&classes))?,
+                self.picture::<E>("classes", "classes through a 0, a 1 and a 2", &classes, None)?,
+                self.picture::<E>("regions", &title, &regions, None)?,
             ]);
         }
         // The digit of the third row.
@@ -86,10 +94,8 @@ impl Pictures<'_> {
         let scale = scale.transpose()?;
         let named = |number: u32| (number, number.to_string());
         let categories: Vec<(u32, String)> = match scale {
-            None if field.visited().is_none() => {
-                survey(field, SIZE, self.context)?.categories.into_keys().map(named).collect()
-            }
-            _ => vec![],
+            None => survey(field, SIZE, self.context)?.categories.into_keys().map(named).collect(),
+            Some(_) => vec![],
         };
         let legend = scale.as_ref().map_or(Legend::Categories(&categories), Legend::Scale);
         let frame = Frame::new(SIZE, title, ["s", "t"], &legend);
