@@ -47,6 +47,9 @@ fn values(network: &Network, node: Option<&str>, points: &[[f64; 2]]) -> Array2<
     program.values(points.view(), &Context::default()).unwrap()
 }
 
+/// Codes of the units of a layer from the values that it takes.
+type Codes<'a> = dyn Fn(&[Vec<f64>]) -> Vec<Option<u32>> + 'a;
+
 /// The codes of a network at points, by the values of what feeds each layer, `[N][layer][unit]`; `None` where a unit is
 /// nearer a knot, or two elements nearer each other, than rounding.
 fn codes(network: &Network, points: &[[f64; 2]]) -> Vec<Vec<Vec<Option<u32>>>> {
@@ -71,7 +74,7 @@ fn codes(network: &Network, points: &[[f64; 2]]) -> Vec<Vec<Vec<Option<u32>>>> {
             names.map(|name| values(network, Some(name), points)).collect()
         };
         let shape = network.nodes()[node.inputs().first().copied().unwrap_or(0)].shape().to_vec();
-        let layer: Box<dyn Fn(&[Vec<f64>]) -> Vec<Option<u32>>> = match op {
+        let layer: Box<Codes> = match op {
             Op::Activation(activation) if activation.kinks().is_empty() => continue,
             Op::Activation(activation) => {
                 let knots = activation.kinks();

@@ -241,7 +241,7 @@ fn write_json(
         }
         file.write_all(b"\n]}\n")
     };
-    write().map_err(Error::io("write", &file.path().to_path_buf()))?;
+    write().map_err(Error::io("write", file.path()))?;
     file.commit()
 }
 

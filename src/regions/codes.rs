@@ -36,9 +36,9 @@ impl CodeLayer {
 
     /// Sets the number of a unit in a code.
     pub(super) fn set(&self, code: &mut [u32], unit: usize, number: u32) {
-        let words = &mut code[self.words.clone()];
-        for i in 0..self.bits() {
-            let at = unit * self.bits() + i;
+        let (words, bits) = (&mut code[self.words.clone()], self.bits());
+        for i in 0..bits {
+            let at = unit * bits + i;
             let bit = 1 << (at % 32);
             if number >> i & 1 == 1 {
                 words[at / 32] |= bit

@@ -1,4 +1,4 @@
-//! The two loops that partitions spend their time in, compiled for the vectors of the processor at hand.
+//! The loops that partitions spend their time in, compiled for the vectors of the processor at hand.
 
 use pulp::{Arch, NullaryFnOnce};
 
@@ -40,6 +40,56 @@ pub(super) fn ranges(arch: Arch, rows: &[f64], corners: &[Point], low: &mut [f64
     let n = low.len();
     let rows = [&rows[..n], &rows[n..2 * n], &rows[2 * n..3 * n]];
     arch.dispatch(Ranges { rows, corners, low, high });
+}
+
+/// What of a value is rounding: so many epsilons of its norm times that of what it is a sum of, and of its coefficients.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rounding<'a> {
+    /// `[n]`
+    pub norms: &'a [f64],
+    pub spread: f64,
+    pub epsilons: f64,
+}
+
+/// As [`ranges`], of the distances from a knot: the least with what is rounding added, the largest with it taken away. A
+/// function is on both sides of the knot where the first is below 0 and the second above.
+pub(super) fn margins(
+    arch: Arch,
+    rows: &[f64],
+    corners: &[Point],
+    knot: f64,
+    rounding: Rounding<'_>,
+    low: &mut [f64],
+    high: &mut [f64],
+) {
+    struct Margins<'a> {
+        rows: &'a [f64],
+        knot: f64,
+        rounding: Rounding<'a>,
+        low: &'a mut [f64],
+        high: &'a mut [f64],
+    }
+
+    impl NullaryFnOnce for Margins<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            let Self { rows, knot, rounding: Rounding { norms, spread, epsilons }, low, high } = self;
+            let n = low.len();
+            let (values, right, up) = (&rows[..n], &rows[n..2 * n], &rows[2 * n..3 * n]);
+            let (norms, high) = (&norms[..n], &mut high[..n]);
+            for i in 0..n {
+                let size = values[i].abs() + right[i].abs() + up[i].abs();
+                let rounding = epsilons * norms[i].mul_add(spread, size);
+                low[i] = low[i] - knot + rounding;
+                high[i] = high[i] - knot - rounding;
+            }
+        }
+    }
+
+    ranges(arch, rows, corners, low, high);
+    arch.dispatch(Margins { rows, knot, rounding, low, high });
 }
 
 /// Adds affine functions `terms` (values at 0 and slopes), each times a row of weights `[n]`, to `n` of them, `sums [3, n]`.

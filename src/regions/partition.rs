@@ -72,7 +72,7 @@ impl Region<'_> {
     /// The affine function of an output at a point.
     pub fn value(&self, output: usize, [s, t]: Point) -> f64 {
         let slopes = &self.slopes[2 * output..];
-        slopes[1].mul_add(t, slopes[0].mul_add(s, self.offsets[output]))
+        self.offsets[output] + slopes[0] * s + slopes[1] * t
     }
 }
 

@@ -6,7 +6,7 @@ pub type Point = [f64; 2];
 /// Where the edge from `a` to `b` crosses the line on which values are 0: they are `at_a` and `at_b`, of opposite signs.
 fn crossing(a: Point, b: Point, at_a: f64, at_b: f64) -> Point {
     let share = at_a / (at_a - at_b);
-    [share.mul_add(b[0] - a[0], a[0]), share.mul_add(b[1] - a[1], a[1])]
+    [a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])]
 }
 
 /// The parts of a convex polygon where an affine function is at least, and at most, 0; `values` are the function's at the

@@ -14,13 +14,15 @@ use pulp::Arch;
 use crate::network::{Bend, Map, Stages, Table, Windows};
 
 use super::codes::CodeLayer;
-use super::kernels::{AT_ONCE, add, ranges};
+use super::kernels::{AT_ONCE, Rounding, add, margins, ranges};
 use super::largest::Functions;
 use super::polygon::{Point, area, cut};
 
 /// What counts as rounding of a value, in units of the norms of its weights and of what they are multiplied with. Sums in
 /// another order differ by less; what lies within is on the line.
 const ROUNDING: f64 = 16.0 * f64::EPSILON;
+
+// Sums here are not fused: outside the kernels that would be a call of a function.
 
 /// Affine functions that grow: of `n` elements the values at 0 and both slopes, `[3, n]`, and the sum of the squares of
 /// all that was added.
@@ -172,7 +174,7 @@ impl<'a> Worker<'a> {
                 let (slope, offset) = (table.slopes[piece], table.offsets[piece]);
                 self.layers[stage].set(&mut self.code, at, piece as u32);
                 let [value, right, up] = own.function(at);
-                [slope.mul_add(value, offset), slope * right, slope * up]
+                [slope * value + offset, slope * right, slope * up]
             }
             Bend::Largest(windows) => {
                 let entry = entries(windows, at).start + piece as usize;
@@ -197,8 +199,30 @@ impl<'a> Worker<'a> {
                 worker.decide(item.stage, bend, own, unit as u32, piece as u32);
             }
         };
-        match item.open.take() {
-            None => {
+        match (item.open.take(), tables) {
+            (None, [Table { knots, slopes, offsets }]) if knots.len() == 1 => {
+                let n = own.norms.len();
+                let rounding = Rounding { norms: own.norms, spread: own.spread, epsilons: ROUNDING };
+                let (low, high) = (&mut self.low[..n], &mut self.high[..n]);
+                margins(self.arch, own.rows, &item.corners, knots[0], rounding, low, high);
+                let words = self.layers[item.stage].words.clone();
+                self.code[words.clone()].fill(0);
+                for unit in 0..n {
+                    let (low, high) = (self.low[unit], self.high[unit]);
+                    if low < 0.0 && high > 0.0 {
+                        open.push(unit as u32);
+                        continue;
+                    }
+                    let piece = usize::from(high > 0.0);
+                    self.code[words.start + unit / 32] |= (piece as u32) << (unit % 32);
+                    let (slope, offset) = (slopes[piece], offsets[piece]);
+                    if slope != 0.0 || offset != 0.0 {
+                        let [value, right, up] = own.function(unit);
+                        self.terms.push((unit as u32, [slope * value + offset, slope * right, slope * up]));
+                    }
+                }
+            }
+            (None, _) => {
                 let n = own.norms.len();
                 ranges(self.arch, own.rows, &item.corners, &mut self.low[..n], &mut self.high[..n]);
                 for unit in 0..n {
@@ -206,7 +230,7 @@ impl<'a> Worker<'a> {
                     look(self, unit, low, high);
                 }
             }
-            Some(left) => {
+            (Some(left), _) => {
                 for unit in left {
                     let (low, high) = own.range(unit as usize, &item.corners);
                     look(self, unit as usize, low, high);
@@ -281,9 +305,9 @@ impl<'a> Worker<'a> {
                         let entries = if unit == 0 { 0 } else { ends[unit - 1] }..ends[unit];
                         for (&at, &w) in positions[entries.clone()].iter().zip(&weights[entries]) {
                             let at = at as usize;
-                            sums[at] = w.mul_add(value, sums[at]);
-                            sums[n + at] = w.mul_add(right, sums[n + at]);
-                            sums[2 * n + at] = w.mul_add(up, sums[2 * n + at]);
+                            sums[at] += w * value;
+                            sums[n + at] += w * right;
+                            sums[2 * n + at] += w * up;
                         }
                     }
                 }
@@ -359,7 +383,7 @@ impl Own<'_> {
 
     fn at(&self, i: usize, [s, t]: Point) -> f64 {
         let [value, right, up] = self.function(i);
-        up.mul_add(t, right.mul_add(s, value))
+        value + right * s + up * t
     }
 
     fn range(&self, i: usize, corners: &[Point]) -> (f64, f64) {
@@ -370,7 +394,7 @@ impl Own<'_> {
     /// What of an element is rounding.
     fn rounding(&self, i: usize) -> f64 {
         let size: f64 = self.function(i).map(f64::abs).iter().sum();
-        ROUNDING * self.norms[i].mul_add(self.spread, size)
+        ROUNDING * (self.norms[i] * self.spread + size)
     }
 }
 

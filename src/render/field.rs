@@ -71,10 +71,10 @@ impl Quantity {
         let rows = values.chunks_exact(outputs.len());
         match band {
             Band::Categories(classes) => {
-                classes.extend(rows.map(|row| outputs[two_largest(row).0] as u32));
+                classes.extend(rows.map(|row| outputs[two_largest(row.iter().map(|v| v.f64())).0] as u32));
             }
             Band::Numbers(numbers) if self == Self::Margin => numbers.extend(rows.map(|row| {
-                let (_, largest, second) = two_largest(row);
+                let (_, largest, second) = two_largest(row.iter().map(|v| v.f64()));
                 (largest - second) as f32
             })),
             Band::Numbers(numbers) => numbers.extend(values.iter().map(|v| v.f64() as f32)),
@@ -115,10 +115,10 @@ pub(super) fn check_points<S: Scalar>(subject: &str, values: &[S], each: usize, 
     }
 }
 
-/// The largest of a row with its position, and the largest of the others.
-pub(super) fn two_largest<S: Scalar>(row: &[S]) -> (usize, f64, f64) {
+/// The largest of numbers with its position, of equals the first, and the largest of the others.
+pub(super) fn two_largest(numbers: impl IntoIterator<Item = f64>) -> (usize, f64, f64) {
     let (mut at, mut largest, mut second) = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
-    for (i, value) in row.iter().map(|v| v.f64()).enumerate() {
+    for (i, value) in numbers.into_iter().enumerate() {
         if value > largest {
             (at, second, largest) = (i, largest, value);
         } else {

@@ -67,17 +67,34 @@ impl<'a> PartitionField<'a> {
         }
     }
 
-    /// What is drawn at a point in a region.
-    fn number(&self, region: u32, point: Point, values: &mut [f64]) -> f64 {
-        let region = self.partition.region(region as usize);
-        for (value, &output) in values.iter_mut().zip(&self.outputs) {
-            *value = region.value(output, point);
-        }
-        let (at, largest, second) = two_largest(values);
-        match self.quantity {
-            None | Some(Quantity::Value) => values[0],
-            Some(Quantity::Class) => self.outputs[at] as f64,
-            Some(Quantity::Margin) => largest - second,
+    /// What is drawn at the points `across` of a row at height `t`, given the regions that they are in.
+    fn row(&self, regions: &[u32], across: &[f64], t: f64, drawn: &mut Vec<f64>) {
+        let mut first = 0;
+        for run in regions.chunk_by(|a, b| a == b) {
+            let across = &across[first..first + run.len()];
+            first += run.len();
+            let region = self.partition.region(run[0] as usize);
+            let two = |s: f64| two_largest(self.outputs.iter().map(|&k| region.value(k, [s, t])));
+            let class = |s: f64| self.outputs[two(s).0] as f64;
+            match self.quantity {
+                None => drawn.extend(run.iter().map(|&region| f64::from(region))),
+                Some(Quantity::Value) => {
+                    drawn.extend(across.iter().map(|&s| region.value(self.outputs[0], [s, t])));
+                }
+                Some(Quantity::Class) => {
+                    // What is the largest of affine functions at both ends is so between.
+                    let ends = [across[0], across[across.len() - 1]].map(class);
+                    if ends[0] == ends[1] {
+                        drawn.extend(across.iter().map(|_| ends[0]));
+                    } else {
+                        drawn.extend(across.iter().map(|&s| class(s)));
+                    }
+                }
+                Some(Quantity::Margin) => drawn.extend(across.iter().map(|&s| {
+                    let (_, largest, second) = two(s);
+                    largest - second
+                })),
+            }
         }
     }
 }
@@ -173,26 +190,16 @@ impl<E: Engine> Field<E> for PartitionField<'_> {
         if self.quantity.is_none() {
             return Ok(Band::Categories(owners));
         }
-        let at = |i: usize| [across[i % width], up[i / width]];
-        let rows = owners.par_chunks(width).enumerate();
+        let rows = owners.par_chunks(width).zip(&up).map(|(owners, &t)| {
+            let mut drawn = Vec::with_capacity(width);
+            self.row(owners, &across, t, &mut drawn);
+            drawn
+        });
         if Field::<E>::is_categorical(self) {
-            let classes = rows.flat_map_iter(|(row, owners)| {
-                let mut values = vec![0.0; self.outputs.len()];
-                let class = move |(column, &region): (usize, &u32)| {
-                    self.number(region, at(row * width + column), &mut values) as u32
-                };
-                owners.iter().enumerate().map(class).collect::<Vec<_>>()
-            });
+            let classes = rows.flat_map_iter(|row| row.into_iter().map(|class| class as u32));
             return Ok(Band::Categories(classes.collect()));
         }
-        let numbers = rows.flat_map_iter(|(row, owners)| {
-            let mut values = vec![0.0; self.outputs.len()];
-            let number = move |(column, &region): (usize, &u32)| {
-                self.number(region, at(row * width + column), &mut values) as f32
-            };
-            owners.iter().enumerate().map(number).collect::<Vec<_>>()
-        });
-        let numbers: Vec<f32> = numbers.collect();
+        let numbers: Vec<f32> = rows.flat_map_iter(|row| row.into_iter().map(|value| value as f32)).collect();
         match numbers.iter().position(|value| !value.is_finite()) {
             Some(at) => {
                 let what = "the network at the points of a picture, counted row by row".to_owned();
