@@ -128,11 +128,11 @@ fn partitions_are_fields_of_pictures() {
     let folder = tempfile::tempdir().unwrap();
     let draw = |size: [usize; 2], memory: u64| {
         let path = folder.path().join("p.png");
-        let picture = Picture { size, samples: 2, scale: None, comment: "" };
+        let picture = Picture::<Cpu<f32>> { samples: 2, ..Picture::new(size) };
         let field = PartitionField::new(&partition, Quantity::Class, &[0, 1, 2]).unwrap();
         let context = Context::default().with_memory(memory);
         let drawn =
-            picture.draw::<Cpu<f32>>(&field, OutputFile::create(&path).unwrap(), None, &context).unwrap();
+            picture.draw(&field, OutputFile::create(&path).unwrap(), None, &context).unwrap();
         (drawn, std::fs::read(&path).unwrap())
     };
     let (drawn, file) = draw([40, 30], 1 << 30);
