@@ -8,24 +8,31 @@
 //! of one network from another's (Sattelberg, Cavalieri, Kirby, Peterson & Beveridge 2020, "Locally linear attributes of
 //! ReLU neural networks").
 
+mod affine;
 mod codes;
 mod comparison;
 mod decision;
+mod enumeration;
 mod input;
 mod kernels;
 mod largest;
 mod mesh;
 mod partition;
 mod polygon;
+mod polytope;
 mod reduction;
 mod rows;
+mod simplex;
 mod split;
+mod walk;
 
 pub use codes::CodeLayer;
 pub use comparison::{Comparison, OutputComparison, compare};
 pub use decision::{Classes, Segment};
+pub use enumeration::{Enumeration, Label, TINY_RADIUS};
 pub use mesh::{Edge, Mesh};
 pub use partition::{Partition, Region, TINY};
 pub use polygon::Point;
+pub use polytope::{Boundary, Decision, Facet, Polytope, Ray};
 pub use reduction::{Assignment, Reduced, Reductions, Settings, reduce};
 pub use rows::affine_rows;
