@@ -36,10 +36,6 @@ impl Affine {
     pub(super) fn words(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.words.end)
     }
-
-    pub(super) fn outputs(&self) -> usize {
-        self.stages.targets.last().map_or(0, |target| target.norms.len())
-    }
 }
 
 /// How many affine functions of the input a network has: of all that bends, and of what is affine from the input on.
