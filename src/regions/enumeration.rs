@@ -7,7 +7,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 
 use crate::engine::Context;
-use crate::network::Network;
+use crate::network::{Network, Slot, Stages};
 use crate::{Error, Result};
 
 use super::affine::Affine;
@@ -117,7 +117,7 @@ impl Enumeration {
     pub(super) fn empty(network: &Network, limits: [f64; 2], context: &Context) -> Result<Self> {
         check_limits(limits)?;
         let network = network.cut(None, None)?;
-        network.require("an enumeration of regions", crate::network::Slot::AffinePieces)?;
+        network.require("an enumeration of regions", Slot::AffinePieces)?;
         let dimension = network.dimension();
         let (middle, half) = (f64::midpoint(limits[0], limits[1]), (limits[1] - limits[0]) / 2.0);
         let direction = |d: usize| {
@@ -258,6 +258,10 @@ impl Enumeration {
     /// Facets that are not crossed yet.
     pub fn open(&self) -> usize {
         self.queue.len()
+    }
+
+    pub(super) fn stages(&self) -> &Stages {
+        &self.affine.stages
     }
 
     fn range(&self, i: usize, length: usize) -> Range<usize> {

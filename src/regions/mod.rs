@@ -4,6 +4,9 @@
 //! with its affine map and its code (which piece each unit is on). [`Mesh`] says how regions meet, and
 //! [`Partition::classes`] refines the partition by the largest output, whose edges are the exact decision boundary.
 //!
+//! [`Polytope`] is the region of a point in input space with its facets, [`Enumeration`] finds all regions inside a box by
+//! walking across facets, [`breakpoints`] are exact along a straight path, and [`density`] counts what random points see.
+//!
 //! [`affine_rows`] are the affine maps at points, [`reduce`] puts few in the place of many, and [`compare`] predicts those
 //! of one network from another's (Sattelberg, Cavalieri, Kirby, Peterson & Beveridge 2020, "Locally linear attributes of
 //! ReLU neural networks").
@@ -14,6 +17,7 @@ mod comparison;
 mod decision;
 mod density;
 mod enumeration;
+mod enumeration_state;
 mod input;
 mod kernels;
 mod largest;

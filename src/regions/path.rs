@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView1};
 
 use crate::engine::{Context, Cpu};
-use crate::network::{Bend, Bending, Network, Program, Windows};
+use crate::network::{Bend, Bending, Network, Program, Slot};
 use crate::{Error, Result};
 
 use super::codes::CodeLayer;
@@ -72,7 +72,7 @@ pub fn breakpoints(network: &Network, x: &[f64], y: &[f64], context: &Context) -
         return Err(Error::Argument("a path needs two different points".to_owned()));
     }
     let direction: Vec<f64> = x.iter().zip(y).map(|(x, y)| y - x).collect();
-    network.require("a path", crate::network::Slot::AffinePieces)?;
+    network.require("a path", Slot::AffinePieces)?;
     let network = network.on_slice(x, &[&direction])?;
     let bending = network.bending("a path")?;
     let layers =
@@ -264,17 +264,14 @@ impl<'a> Crossing<'a> {
                 Bend::Elementwise(tables) => {
                     crossings(&table(tables, unit).knots, a[unit], b[unit], rounding, on)
                 }
-                Bend::Largest(Windows { sign, elements, codes, .. }) => {
-                    let Bend::Largest(windows) = &bending.bend else { continue };
+                Bend::Largest(windows) => {
                     let places = entries(windows, unit);
                     let of = |values: &[f64]| -> Vec<f64> {
-                        elements[places.clone()]
-                            .iter()
-                            .map(|&element| sign * values[element as usize])
-                            .collect()
+                        let elements = windows.elements[places.clone()].iter();
+                        elements.map(|&element| windows.sign * values[element as usize]).collect()
                     };
                     envelope(&of(a), &of(b), 2.0 * rounding, |share, winner| {
-                        on(share, codes[places.start + winner])
+                        on(share, windows.codes[places.start + winner]);
                     });
                 }
             }
