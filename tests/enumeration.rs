@@ -143,7 +143,6 @@ fn shared_slices_have_exactly_their_counts() {
         "mnist_784-256-256-10",
     ] {
         let (network, count) = shared(&folder.join(format!("{name}.npz")));
-        let start = std::time::Instant::now();
         let enumeration = enumerate(&network, [-1.0, 1.0]);
         println!(
             "{name}: {} of {count}, {:.3} s, {} unresolved",
@@ -183,5 +182,127 @@ fn sampling_in_three_and_four_dimensions_misses_nothing() {
         let count = enumeration.len();
         assert!(2 * seen > count && count > 30 && count < most, "{seen} of {count}");
         assert_eq!(enumeration.unresolved(), 0);
+    }
+}
+
+/// A layer of weights `[in][out]`.
+fn layer<const N: usize, const M: usize>(weights: [[f64; M]; N], bias: [f64; M]) -> Dense {
+    let weights = Constant::f64([N, M], weights.concat()).unwrap();
+    Dense::new(weights, Some(Constant::f64([M], bias.to_vec()).unwrap())).unwrap()
+}
+
+fn relus(layers: impl IntoIterator<Item = Dense>) -> Network {
+    let mut builder = Network::builder();
+    let mut last = builder.input("x", &[2]).unwrap();
+    for (i, layer) in layers.into_iter().enumerate() {
+        if i > 0 {
+            builder.layer(Activation::Relu).unwrap();
+        }
+        last = builder.layer(layer).unwrap();
+    }
+    builder.finish(&[last]).unwrap()
+}
+
+#[test]
+fn units_that_coincide_meet_at_the_centre_or_are_dead() {
+    let end = |n: usize| Dense::new(Constant::f64([n, 1], vec![1.0; n]).unwrap(), None).unwrap();
+    // Three lines through the centre, one of them thrice (once turned round), a constant and a dead unit.
+    let first = layer(
+        [[1.0, 0.0, 1.0, -2.0, 0.5, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]],
+        [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+    );
+    assert_eq!(check_plane(&relus([first, end(7)])).len(), 6);
+    // The second layer bends where the first does, on one side or on both.
+    let first = layer([[1.0, -1.0], [0.0, 0.0]], [0.0, 0.0]);
+    let second = layer([[1.0, -1.0, 1.0], [0.0, 0.0, -1.0]], [0.0, 0.0, 0.0]);
+    assert_eq!(check_plane(&relus([first, second, end(3)])).len(), 2);
+    // Nothing bends.
+    let alone = enumerate(&relus([layer([[1.0], [2.0]], [0.5])]), [-1.0, 1.0]);
+    assert_eq!((alone.len(), alone.words()), (1, 0));
+    assert!((alone.inradius(0) - 1.0).abs() < 1e-14);
+}
+
+/// A convolution, max-pooling, a residual branch and a maximum, on a slice of three directions.
+fn images(seed: u64) -> Network {
+    let mut builder = Network::builder();
+    let x = builder.input("x", &[1, 4, 4]).unwrap();
+    let kernel = |seed: u64, from: usize| {
+        let weights = common::random(seed, 2 * from * 9).iter().map(|w| 0.4 * (w - 0.5)).collect();
+        let weights = Constant::f64([2, from, 3, 3], weights).unwrap();
+        Convolution::new(weights, None, Window::new([3, 3]).with_pads([1; 4]), 1).unwrap()
+    };
+    let a = builder.add("conv1", kernel(seed, 1), &[x]).unwrap();
+    let pool = MaxPool { window: Window::new([2, 2]).with_strides([2, 2]) };
+    let a = builder.add("pool", pool, &[a]).unwrap();
+    let b = builder.add("conv2", kernel(seed + 1, 2), &[a]).unwrap();
+    let b = builder.add("relu2", Activation::Relu, &[b]).unwrap();
+    let a = builder.add("sum", Branches { operation: Arithmetic::Add }, &[a, b]).unwrap();
+    let a = builder.add("most", ReduceMax { axes: vec![1, 2], keep: true }, &[a]).unwrap();
+    let a = builder.add("flat", Reshape { shape: vec![2] }, &[a]).unwrap();
+    let end = builder.add("end", dense(seed + 2, 2, 1), &[a]).unwrap();
+    let network = builder.finish(&[end]).unwrap();
+    let [origin, u, v, w] =
+        [3, 4, 5, 6].map(|i| common::random(seed + i, 16).iter().map(|x| x - 0.5).collect::<Vec<f64>>());
+    network.on_slice(&origin, &[&u, &v, &w]).unwrap()
+}
+
+#[test]
+fn images_with_maxima_and_branches() {
+    let network = images(60);
+    let enumeration = enumerate(&network, [-1.0, 1.0]);
+    let seen = check(&network, &enumeration, 20_000);
+    assert!(seen > 100 && 3 * seen > enumeration.len(), "{seen} of {}", enumeration.len());
+}
+
+#[test]
+fn budgets_files_and_threads_change_no_region() {
+    let network = mlp(21, [3, 7, 2], Activation::Relu);
+    let whole = enumerate(&network, [-1.0, 1.0]);
+    let all: HashSet<&[u32]> = (0..whole.len()).map(|i| whole.code(i)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.npz");
+    let context = Context::default();
+    let mut part = Enumeration::new(&network, [-1.0, 1.0], &context).unwrap();
+    assert_eq!((part.len(), part.label()), (1, Label::Visited));
+    part.run(20, &context).unwrap();
+    assert_eq!((part.len(), part.label()), (20, Label::Capped));
+    part.save(&path).unwrap();
+    let mut on = Enumeration::resume(&network, [-1.0, 1.0], &path, &context).unwrap();
+    assert_eq!((on.len(), on.open()), (20, part.open()));
+    on.run(usize::MAX, &context).unwrap();
+    assert_eq!(on.label(), Label::Exact);
+    let found: HashSet<&[u32]> = (0..on.len()).map(|i| on.code(i)).collect();
+    assert!(found == all && on.len() == whole.len());
+    // Of another network, or box, or no such file.
+    let refused = |network: &Network, limits: [f64; 2]| -> Result<Enumeration> {
+        Enumeration::resume(network, limits, &path, &context)
+    };
+    assert!(matches!(refused(&network, [-1.0, 2.0]), Err(Error::File { .. })));
+    assert!(matches!(refused(&mlp(22, [3, 7, 2], Activation::Relu), [-1.0, 1.0]), Err(Error::File { .. })));
+    std::fs::write(&path, b"no archive").unwrap();
+    assert!(refused(&network, [-1.0, 1.0]).is_err());
+    // Cancelled, it keeps what it has and can go on.
+    let cancellation = Cancellation::default();
+    cancellation.cancel();
+    let stopped = context.clone().with_cancellation(cancellation);
+    assert!(matches!(part.run(usize::MAX, &stopped), Err(Error::Cancelled)));
+    assert_eq!(part.len(), 20);
+    // One thread finds the same, in the same order.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let alone = pool.install(|| enumerate(&network, [-1.0, 1.0]));
+    assert!((0..whole.len()).all(|i| alone.code(i) == whole.code(i) && alone.centre(i) == whole.centre(i)));
+    let small = context.with_memory(64 << 10);
+    let mut bounded = Enumeration::new(&network, [-1.0, 1.0], &small).unwrap();
+    assert!(matches!(bounded.run(usize::MAX, &small), Err(Error::Memory { .. })));
+}
+
+#[test]
+fn what_cannot_be_enumerated_is_refused() {
+    let new = |network: &Network, limits: [f64; 2]| Enumeration::new(network, limits, &Context::default());
+    let refused = new(&mlp(1, [2, 4, 1], Activation::Gelu), [-1.0, 1.0]).err().unwrap().to_string();
+    assert!(refused.contains("Gelu"), "{refused}");
+    let network = mlp(1, [2, 4, 1], Activation::Relu);
+    for limits in [[1.0, 1.0], [1.0, -1.0], [f64::NAN, 1.0], [0.0, f64::INFINITY]] {
+        assert!(matches!(new(&network, limits), Err(Error::Argument(_))));
     }
 }
