@@ -9,8 +9,8 @@ use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
 use super::{
-    conjugate, difference, distance, layers, legendre, partition, plane, reduce, render, sample, sheet,
-    templates,
+    conjugate, difference, distance, layers, legendre, partition, plane, reduce, regions, render, sample,
+    sheet, templates,
 };
 
 /// Turns trained neural networks into affine pieces and computes with them.
@@ -87,6 +87,8 @@ pub(super) enum Verb {
     Plane(plane::Arguments),
     /// Cut a plane into the exact regions of a piecewise affine network, each with its affine map
     Partition(partition::Arguments),
+    /// Find the regions of a piecewise affine network in a box, around a point or along a path
+    Regions(regions::Arguments),
     /// Draw a network over a plane, as a PNG of any size
     Render(render::Arguments),
     /// Show templates, slopes, anchors, clusters or feature maps side by side, as a PNG

@@ -25,6 +25,8 @@ mod plane;
 mod progress;
 mod recipe;
 mod reduce;
+mod regions;
+mod regions_of_points;
 mod render;
 mod run;
 mod sample;
@@ -94,6 +96,7 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Distance(arguments) => distance::distance(&session, &arguments),
         Verb::Layers(arguments) => layers::layers(&session, &arguments),
         Verb::Partition(arguments) => partition::partition(&session, &arguments),
+        Verb::Regions(arguments) => regions::regions(&session, &arguments),
         Verb::Plane(arguments) => plane::plane(&session, &arguments),
         Verb::Render(arguments) => render::render(&session, &arguments),
         Verb::Sheet(arguments) => sheet::sheet(&session, &arguments),

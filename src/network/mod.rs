@@ -24,7 +24,7 @@ pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
 pub use operators::{Kind, Op, Slot};
 pub use program::{CodedLayer, Program};
 pub(crate) use program::{check_finite, columns};
-pub(crate) use stages::{Bend, Map, Stage, Stages, Table, Windows};
+pub(crate) use stages::{Bend, Bending, Map, Stages, Table, Windows};
 
 /// A node of a graph: an input, or an operator with its output.
 #[derive(Debug, Clone)]

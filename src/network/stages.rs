@@ -40,6 +40,17 @@ pub(crate) struct Stage {
     pub links: Vec<(usize, Map)>,
 }
 
+/// A node that bends, in a graph as it is.
+pub(crate) struct Bending {
+    /// The node's name.
+    pub name: String,
+    pub bend: Bend,
+    /// Elements of its value.
+    pub units: usize,
+    /// The nodes that it takes, side by side; of which element `i` is element `positions[i]`, where not the same.
+    pub inputs: Vec<(usize, Option<Vec<usize>>)>,
+}
+
 /// What a stage takes.
 pub(crate) struct Target {
     /// The part that is affine in the network's input: the values at 0, then the slopes along each input, `[1 + D, n]`.
@@ -231,20 +242,54 @@ impl Network {
         let mut stages = vec![];
         for (number, &node) in making.bending.iter().enumerate() {
             let links = making.links(number, &mut left)?;
-            let at = &network.nodes[node];
-            let shapes: Vec<&[usize]> = at.inputs.iter().map(|&j| network.nodes[j].shape()).collect();
-            let Some(bend) = at.op.as_ref().map(|op| Bend::of(op, &shapes, &at.shape)).transpose()?.flatten()
-            else {
-                let (name, node) = (at.op.as_ref().map_or("", |op| op.operator().name()), &at.name);
-                return Err(Error::Graph(format!(
-                    "{tool} takes continuous piecewise affine operators, which {name} ('{node}') is not"
-                )));
-            };
+            let (at, bend) = (&network.nodes[node], network.bend(node, tool)?);
             stages.push(Stage { name: at.name.clone(), bend, units: at.shape.iter().product(), links });
         }
         let mut stages = Stages { stages, targets };
         stages.measure();
         Ok(stages)
+    }
+
+    /// The nodes that bend and vary with the input, each before those that depend on it.
+    ///
+    /// # Errors
+    /// [`Error::MissingSlot`] for an operator that is not piecewise affine, and [`Error::Graph`] for one that jumps.
+    pub(crate) fn bending(&self, tool: &'static str) -> Result<Vec<Bending>> {
+        let mut varies = vec![false; self.nodes.len()];
+        let mut found = vec![];
+        for (i, node) in self.nodes.iter().enumerate() {
+            varies[i] = node.op.is_none() || node.inputs.iter().any(|&j| varies[j]);
+            if !varies[i] || node.op.is_none() {
+                continue;
+            }
+            node.require(tool, Slot::AffinePieces)?;
+            if node.op.as_ref().is_some_and(|op| op.operator().kind() != Kind::Affine) {
+                let inputs = node.inputs.iter().map(|&j| (j, self.positions(node, j))).collect();
+                let (name, units) = (node.name.clone(), node.shape.iter().product());
+                found.push(Bending { name, bend: self.bend(i, tool)?, units, inputs });
+            }
+        }
+        Ok(found)
+    }
+
+    /// How a node bends.
+    fn bend(&self, node: usize, tool: &'static str) -> Result<Bend> {
+        let at = &self.nodes[node];
+        let shapes: Vec<&[usize]> = at.inputs.iter().map(|&j| self.nodes[j].shape()).collect();
+        let bend = at.op.as_ref().map(|op| Bend::of(op, &shapes, &at.shape)).transpose()?.flatten();
+        bend.ok_or_else(|| {
+            let (name, node) = (at.op.as_ref().map_or("", |op| op.operator().name()), &at.name);
+            Error::Graph(format!(
+                "{tool} takes continuous piecewise affine operators, which {name} ('{node}') is not"
+            ))
+        })
+    }
+
+    /// The element of node `j` for each that a bending node takes of it, where that is not the same.
+    fn positions(&self, node: &Node, j: usize) -> Option<Vec<usize>> {
+        let from = self.nodes[j].shape();
+        let wide = node.inputs.len() > 1 || matches!(node.op, Some(Op::ArithmeticConstant(_)));
+        (wide && from != node.shape()).then(|| repeated(from, node.shape()))
     }
 }
 
@@ -311,8 +356,7 @@ impl<'a> Making<'a> {
             for &j in &node.inputs {
                 let from = network.nodes[j].shape();
                 let own: usize = from.iter().product();
-                let wide = node.inputs.len() > 1 || matches!(node.op, Some(Op::ArithmeticConstant(_)));
-                let positions = (wide && from != node.shape()).then(|| repeated(from, node.shape()));
+                let positions = network.positions(node, j);
                 let length = positions.as_ref().map_or(own, Vec::len);
                 ports[j].push(Port { target, first, positions });
                 first += length;

@@ -50,15 +50,19 @@ impl CodeLayer {
 
     /// Those of a network.
     pub(super) fn of(stages: &Stages) -> Vec<Self> {
+        Self::of_bends(stages.stages.iter().map(|stage| (&stage.name[..], stage.units, stage.bend.choices())))
+    }
+
+    /// Those of layers with their names, units and choices.
+    pub(super) fn of_bends<'a>(layers: impl Iterator<Item = (&'a str, usize, usize)>) -> Vec<Self> {
         let mut first = 0;
-        let layer = |stage: &crate::network::Stage| {
-            let (units, choices) = (stage.units, stage.bend.choices());
-            let mut layer = Self { name: stage.name.clone(), units, choices, words: 0..0 };
+        let layer = |(name, units, choices): (&str, usize, usize)| {
+            let mut layer = Self { name: name.to_owned(), units, choices, words: 0..0 };
             layer.words = first..first + (units * layer.bits()).div_ceil(32);
             first = layer.words.end;
             layer
         };
-        stages.stages.iter().map(layer).collect()
+        layers.map(layer).collect()
     }
 }
 

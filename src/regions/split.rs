@@ -362,7 +362,7 @@ fn snapped(value: f64, rounding: f64) -> f64 {
     if value.abs() <= rounding { 0.0 } else { value }
 }
 
-fn table(tables: &[Table], unit: usize) -> &Table {
+pub(super) fn table(tables: &[Table], unit: usize) -> &Table {
     &tables[if tables.len() == 1 { 0 } else { unit }]
 }
 
@@ -399,7 +399,7 @@ impl Own<'_> {
 }
 
 /// The positions of a window in the lists of elements and codes.
-fn entries(windows: &Windows, unit: usize) -> Range<usize> {
+pub(super) fn entries(windows: &Windows, unit: usize) -> Range<usize> {
     if unit == 0 { 0..windows.ends[0] } else { windows.ends[unit - 1]..windows.ends[unit] }
 }
 
