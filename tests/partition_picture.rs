@@ -131,8 +131,7 @@ fn partitions_are_fields_of_pictures() {
         let picture = Picture::<Cpu<f32>> { samples: 2, ..Picture::new(size) };
         let field = PartitionField::new(&partition, Quantity::Class, &[0, 1, 2]).unwrap();
         let context = Context::default().with_memory(memory);
-        let drawn =
-            picture.draw(&field, OutputFile::create(&path).unwrap(), None, &context).unwrap();
+        let drawn = picture.draw(&field, OutputFile::create(&path).unwrap(), None, &context).unwrap();
         (drawn, std::fs::read(&path).unwrap())
     };
     let (drawn, file) = draw([40, 30], 1 << 30);
