@@ -476,8 +476,8 @@ fn a_trained_convolution_network_through_three_digits() {
     let digits = read_array(&root().join("assets/digits.npz"), Some("x")).unwrap();
     let digit = |i: usize| -> Vec<f64> { digits.iter().skip(64 * i).take(64).map(|x| x / 16.0).collect() };
     let mut slice = Slice::through([&digit(0), &digit(1), &digit(2)]).unwrap();
-    // The middle of the plane: all of it has some ten thousand regions.
-    slice.u.iter_mut().chain(&mut slice.v).for_each(|x| *x *= 0.2);
+    // The middle of the plane: all of it has 700,000 regions.
+    slice.u.iter_mut().chain(&mut slice.v).for_each(|x| *x *= 0.1);
     let network = on(&network, &slice);
     let partition = check(&network, 2);
     assert!(partition.len() > 300, "{}", partition.len());

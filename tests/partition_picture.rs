@@ -123,24 +123,25 @@ fn pixels_on_edges_belong_to_one_side() {
 
 #[test]
 fn partitions_are_fields_of_pictures() {
-    let network = mlp(17, [2, 8, 3], Activation::Relu);
+    let network = mlp(11, [2, 14, 4], Activation::Relu);
     let partition = Partition::new(&network, &Context::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let draw = |size: [usize; 2], memory: u64| {
         let path = folder.path().join("p.png");
         let picture = Picture::<Cpu<f32>> { samples: 2, ..Picture::new(size) };
-        let field = PartitionField::new(&partition, Quantity::Class, &[0, 1, 2]).unwrap();
+        let field = PartitionField::new(&partition, Quantity::Class, &[0, 1, 2, 3]).unwrap();
         let context = Context::default().with_memory(memory);
         let drawn = picture.draw(&field, OutputFile::create(&path).unwrap(), None, &context).unwrap();
         (drawn, std::fs::read(&path).unwrap())
     };
     let (drawn, file) = draw([40, 30], 1 << 30);
     assert_eq!(drawn.categories.values().sum::<u64>(), 4 * 1200);
-    assert!(drawn.categories.len() > 1 && file == draw([40, 30], 300 << 10).1);
+    assert!(drawn.categories.len() > 1, "{drawn:?}");
+    assert!(file == draw([40, 30], 1100 << 10).1, "memory changes a byte");
     for (quantity, of) in [
         (Quantity::Value, vec![0, 1]),
         (Quantity::Class, vec![0]),
-        (Quantity::Value, vec![3]),
+        (Quantity::Value, vec![4]),
         (Quantity::Margin, vec![1, 1]),
     ] {
         assert!(PartitionField::new(&partition, quantity, &of).is_err());
