@@ -53,7 +53,7 @@
 //! | [`difference`] | networks as exact differences of convex functions, checked |
 //! | [`regions`] | affine maps on the regions of networks: reduced, and predicted from another network's |
 //! | [`maso`] | max-affine spline operators: activations as splines |
-//! | [`regions`] | the regions of piecewise affine networks: exact partitions of planes |
+//! | [`regions`] | the regions of piecewise affine networks: exact partitions of planes, polytopes, boxes and paths |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
 //! | [`activation`] | elementwise functions, and what is known of each |
