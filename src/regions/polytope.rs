@@ -163,7 +163,10 @@ impl Polytope {
             let sides = facets(&polytope.walls, &polytope.centre, deepest.depth, true, || context.check())?;
             context.progress().finish();
             for (i, side) in sides.into_iter().enumerate() {
-                let Side::Facet(at) = side else { continue };
+                let Side::Facet(mut at) = side else { continue };
+                // Rounding off: onto its hyperplane.
+                let lift = polytope.walls.slack(i, &at);
+                at.iter_mut().zip(polytope.walls.normal(i)).for_each(|(x, a)| *x += lift * a);
                 let boundary = polytope.boundaries[i];
                 let neighbour = matches!(boundary, Boundary::Unit { .. }).then(|| {
                     let mut code = vec![0; affine.words()];
