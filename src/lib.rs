@@ -51,7 +51,7 @@
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
 //! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |
 //! | [`difference`] | networks as exact differences of convex functions, checked |
-//! | [`regions`] | the regions of piecewise affine networks: exact partitions of planes; their affine maps, reduced and compared |
+//! | [`regions`] | the regions of piecewise affine networks: exact partitions of planes, polytopes, enumerations, paths; their affine maps, reduced and compared |
 //! | [`maso`] | max-affine spline operators: activations as splines, codes, templates, distances |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |

@@ -144,12 +144,6 @@ fn shared_slices_have_exactly_their_counts() {
     ] {
         let (network, count) = shared(&folder.join(format!("{name}.npz")));
         let enumeration = enumerate(&network, [-1.0, 1.0]);
-        println!(
-            "{name}: {} of {count}, {:.3} s, {} unresolved",
-            enumeration.len(),
-            start.elapsed().as_secs_f64(),
-            enumeration.unresolved()
-        );
         assert_eq!(enumeration.len(), count, "{name}");
     }
 }
@@ -291,7 +285,7 @@ fn budgets_files_and_threads_change_no_region() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let alone = pool.install(|| enumerate(&network, [-1.0, 1.0]));
     assert!((0..whole.len()).all(|i| alone.code(i) == whole.code(i) && alone.centre(i) == whole.centre(i)));
-    let small = context.with_memory(64 << 10);
+    let small = context.with_memory(16 << 10);
     let mut bounded = Enumeration::new(&network, [-1.0, 1.0], &small).unwrap();
     assert!(matches!(bounded.run(usize::MAX, &small), Err(Error::Memory { .. })));
 }

@@ -403,7 +403,7 @@ fn density_sees_what_is_there() {
 fn memory_changes_no_bit_and_ends_in_an_error() {
     let network = images(51);
     let (x, y) = (random(1, 36), random(2, 36));
-    let small = Context::default().with_memory(8 << 20);
+    let small = Context::default().with_memory(16 << 20);
     let [a, b] = [&Context::default(), &small].map(|context| breakpoints(&network, &x, &y, context).unwrap());
     assert!(a.breakpoints() == b.breakpoints() && a.places() == b.places());
     let [a, b] =

@@ -146,8 +146,10 @@ impl Enumeration {
     /// # Errors
     /// [`Error::Memory`] where the regions outgrow the context's budget; [`Error::Cancelled`].
     pub fn run(&mut self, budget: usize, context: &Context) -> Result<()> {
-        context.progress().start("regions", 0);
         let before = self.found.count;
+        // Without a budget nobody knows how many there are.
+        let total = if budget == usize::MAX { 0 } else { budget.saturating_sub(before) };
+        context.progress().start("regions", total as u64);
         while !self.queue.is_empty() && self.found.count < budget {
             context.check()?;
             let held = self.bytes();
@@ -166,13 +168,14 @@ impl Enumeration {
                 })
                 .collect::<Result<_>>()?;
             self.queue.drain(..count);
+            let known = self.found.count;
             for cell in cells {
                 match cell {
                     Some(cell) => self.add(cell),
                     None => self.unresolved += 1,
                 }
             }
-            context.progress().advance((self.found.count - before) as u64);
+            context.progress().advance((self.found.count - known) as u64);
         }
         context.progress().finish();
         self.capped = !self.queue.is_empty();

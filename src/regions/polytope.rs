@@ -10,6 +10,9 @@ use super::simplex::{Side, chebyshev, facets};
 use super::split::table;
 use super::walk::{BOX, Source, Walk, Walls, dot};
 
+/// What is no deeper than this, relative to the size of its centre, is flat.
+const FLAT: f64 = 1e-13;
+
 /// The region of a point: all `x` with `a . x <= b` for the constraints of all units (Sattelberg, Cavalieri, Kirby,
 /// Peterson & Beveridge 2020), where the network is `A x + b`.
 ///
@@ -140,6 +143,8 @@ impl Polytope {
         }
         context.check()?;
         let deepest = chebyshev(&walls, point);
+        let size = deepest.x.iter().map(|x| x.abs()).fold(1.0, f64::max);
+        let flat = deepest.depth <= FLAT * size;
         let boundaries: Vec<Boundary> =
             walls.sources.iter().map(|source| boundary(&affine, &code, *source)).collect();
         let mut polytope = Self {
@@ -147,18 +152,21 @@ impl Polytope {
             layers: layers.clone(),
             code,
             boundaries,
-            inradius: deepest.bounded.then_some(deepest.depth.max(0.0)),
+            inradius: deepest.bounded.then_some(if flat { 0.0 } else { deepest.depth }),
             centre: deepest.x,
             facets: vec![],
             outputs,
             walls,
         };
-        if deepest.depth > 0.0 {
+        if !flat {
             context.progress().start("constraints", polytope.walls.len() as u64);
             let sides = facets(&polytope.walls, &polytope.centre, deepest.depth, true, || context.check())?;
             context.progress().finish();
             for (i, side) in sides.into_iter().enumerate() {
-                let Side::Facet(at) = side else { continue };
+                let Side::Facet(mut at) = side else { continue };
+                // Rounding off: onto its hyperplane.
+                let lift = polytope.walls.slack(i, &at);
+                at.iter_mut().zip(polytope.walls.normal(i)).for_each(|(x, a)| *x += lift * a);
                 let boundary = polytope.boundaries[i];
                 let neighbour = matches!(boundary, Boundary::Unit { .. }).then(|| {
                     let mut code = vec![0; affine.words()];

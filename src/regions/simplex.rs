@@ -12,6 +12,9 @@ const TIE: f64 = 1e-12;
 /// The most that a facet's constraint may be violated without the others (in units of the inradius) to be none.
 const SLACK: f64 = 1e-9;
 
+/// Rays from the centre, at most about.
+const RAYS: usize = 2048;
+
 /// What lies beside a dictionary's columns and rows: slacks `0..m` that must not be negative, then free variables.
 ///
 /// Each row says a basic variable as `beta + sum_j alpha_j n_j` of those that are not.
@@ -167,7 +170,7 @@ fn deepest(alpha: &[f64], width: usize, slacks: &[f64], weights: &[f64], most: f
     }
     let mut x = dictionary.point(width + 1);
     let gained = x.pop().unwrap_or(0.0);
-    let capped = !dictionary.basic.contains(&m) || dictionary.nonbasic.contains(&m);
+    let capped = dictionary.nonbasic.contains(&m);
     Deepest { x, depth: start + gained, bounded: !capped }
 }
 
@@ -335,9 +338,6 @@ pub(super) fn facets<E>(
     }
     Ok(sides.into_iter().map(|side| side.unwrap_or(Side::Redundant)).collect())
 }
-
-/// Rays from the centre, at most about.
-const RAYS: usize = 2048;
 
 impl Dictionary {
     /// The free variables after a step along a column.

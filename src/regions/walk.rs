@@ -9,6 +9,9 @@ use super::split::{entries, table};
 /// [`Partition`](super::Partition).
 const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
+/// How many times that counts as on a knot where a direction says what lies beyond: points of facets are computed.
+const NEAR: f64 = 64.0;
+
 /// The number of a stage that stands for the box.
 pub(super) const BOX: u32 = u32::MAX;
 
@@ -169,6 +172,7 @@ impl<'a> Walk<'a> {
         code: &mut [u32],
     ) -> Vec<f64> {
         let mut walk = Self::new(stages, layers, 2);
+        let near = if direction.iter().any(|&step| step != 0.0) { NEAR } else { 1.0 };
         for target in &stages.targets {
             let n = target.norms.len();
             let mut rows = vec![0.0; 2 * n];
@@ -192,7 +196,7 @@ impl<'a> Walk<'a> {
                     Bend::Elementwise(tables) => {
                         let table = table(tables, unit);
                         let (value, slope) = (own.value(unit), own.along(unit));
-                        let rounding = own.rounding(unit);
+                        let rounding = near * own.rounding(unit);
                         let above = |knot: f64| {
                             value > knot + rounding || (value >= knot - rounding && slope > rounding)
                         };
@@ -202,7 +206,7 @@ impl<'a> Walk<'a> {
                         terms.push(table.slopes[piece] * slope);
                     }
                     Bend::Largest(windows) => {
-                        let entry = winner_along(&own, windows, unit);
+                        let entry = winner_along(&own, windows, unit, near);
                         layers[k].set(code, unit, windows.codes[entry]);
                         let element = windows.elements[entry] as usize;
                         terms.extend([own.value(element), own.along(element)]);
@@ -347,12 +351,12 @@ fn window_walls(
 }
 
 /// The place of the element that is the largest at a point, or just beyond it.
-fn winner_along(own: &Own<'_>, windows: &Windows, unit: usize) -> usize {
+fn winner_along(own: &Own<'_>, windows: &Windows, unit: usize, near: f64) -> usize {
     let places = entries(windows, unit);
     let mut winner = places.start;
     for entry in places.skip(1) {
         let (a, b) = (windows.elements[entry] as usize, windows.elements[winner] as usize);
-        let rounding = own.rounding(a) + own.rounding(b);
+        let rounding = near * (own.rounding(a) + own.rounding(b));
         let value = windows.sign * (own.value(a) - own.value(b));
         let slope = windows.sign * (own.along(a) - own.along(b));
         if value > rounding || (value >= -rounding && slope > rounding) {
