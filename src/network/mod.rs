@@ -3,6 +3,7 @@
 //! A [`Network`] is free of any engine and keeps every node of its file, so that it can be cut at any of them.
 //! [`Network::compile`] makes a [`Program`] of it, which simplifies, lays out weights, and runs.
 
+mod bend;
 mod builder;
 mod constant;
 mod difference;
@@ -18,13 +19,14 @@ use std::collections::HashMap;
 use crate::{Error, Result};
 use operators::{Concat, Fixed, Reshape};
 
+pub(crate) use bend::{Bend, Table, Windows};
 pub use builder::{Builder, NodeId};
 pub use constant::Constant;
 pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
 pub use operators::{Kind, Op, Slot};
 pub use program::{CodedLayer, Program};
 pub(crate) use program::{check_finite, columns};
-pub(crate) use stages::{Bend, Bending, Map, Stages, Table, Windows};
+pub(crate) use stages::{Bending, Map, Stages};
 
 /// A node of a graph: an input, or an operator with its output.
 #[derive(Debug, Clone)]
