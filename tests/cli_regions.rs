@@ -31,8 +31,9 @@ fn fail(place: &Place, command: &str, code: i32) -> String {
 #[test]
 fn regions_have_one_colour_in_every_picture() {
     let place = moons();
-    let drawn =
-        place.succeed(&format!("{RENDER} --what region --antialias 1 --size 24x24 -o i.png --npy a.npy --legend l.svg"));
+    let drawn = place.succeed(&format!(
+        "{RENDER} --what region --antialias 1 --size 24x24 -o i.png --npy a.npy --legend l.svg"
+    ));
     let large = values(&place, "a.npy");
     let mut regions = large.clone();
     regions.sort_by(f64::total_cmp);
@@ -47,9 +48,13 @@ fn regions_have_one_colour_in_every_picture() {
     let legend = std::fs::read_to_string(place.path("l.svg")).unwrap();
     let line = format!("{} regions visited", regions.len());
     assert!(legend.contains(&line) && legend.matches("<rect").count() == 1, "{legend}");
-    assert!(place.done(&format!("{RENDER} --what region --antialias 1 --size 24x24 -o i.png")).contains(&line));
+    assert!(
+        place.done(&format!("{RENDER} --what region --antialias 1 --size 24x24 -o i.png")).contains(&line)
+    );
     // The middle of a pixel of the small picture is that of every third of the large one.
-    place.succeed(&format!("{RENDER} --what region --antialias 1 --size 8x8 -o i.png --npy b.npy --memory 2MiB"));
+    place.succeed(&format!(
+        "{RENDER} --what region --antialias 1 --size 8x8 -o i.png --npy b.npy --memory 2MiB"
+    ));
     let middle = (0..8).flat_map(|y| (0..8).map(move |x| (3 * y + 1) * 24 + 3 * x + 1));
     assert!(values(&place, "b.npy").into_iter().eq(middle.map(|at| large[at])));
 }

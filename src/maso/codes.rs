@@ -115,7 +115,7 @@ impl<E: Engine> Codes<E> {
         self.program.dimension()
     }
 
-    /// The layers; their words are counted from [`first_word`](Self::first_word) on.
+    /// The layers; their words are counted from that of the first layer on.
     pub fn layers(&self) -> &[CodedLayer] {
         &self.layers
     }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! and `-U(x)` is the same of the negated tangents, with `b`. Whatever the dimension of the space, a pair of pixel and
-//! anchor then costs two multiplications, and most pairs need not be looked at ([`SplineEngine::slice`]).
+//! anchor then costs two multiplications, and most pairs need not be looked at
+//! ([`SplineEngine::slice`](crate::engine::SplineEngine::slice)).
 
 mod image;
 mod planes;
