@@ -20,6 +20,9 @@ const ROWS: [usize; 3] = [1411, 1406, 1400];
 
 const SIZE: [usize; 2] = [512, 512];
 
+/// Categories of a legend.
+const MOST_LISTED: usize = 20;
+
 /// How much smaller the plane of regions is.
 const CLOSE_UP: f64 = 0.03;
 
@@ -97,6 +100,8 @@ impl Pictures<'_> {
             None => survey(field, SIZE, self.context)?.categories.into_keys().map(named).collect(),
             Some(_) => vec![],
         };
+        // Of regions the title says how many there are.
+        let categories = if categories.len() > MOST_LISTED { vec![] } else { categories };
         let legend = scale.as_ref().map_or(Legend::Categories(&categories), Legend::Scale);
         let frame = Frame::new(SIZE, title, ["s", "t"], &legend);
         let name = format!("{name}.png");
