@@ -6,13 +6,12 @@ mod common;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use common::regions::{self, codes, layer, relus, shared};
 use common::{dense, mlp};
-use fenchel::data::{Dataset, read_array};
-use fenchel::engine::{Activation, Arithmetic, Cancellation, Context, Cpu, Window};
-use fenchel::maso::{Codes, LayerChoice};
+use fenchel::engine::{Activation, Arithmetic, Cancellation, Context, Window};
 use fenchel::network::operators::{Branches, Convolution, Dense, MaxPool, ReduceMax, Reshape};
 use fenchel::network::{Constant, Network};
-use fenchel::regions::{CodeLayer, Enumeration, Label, Partition};
+use fenchel::regions::{Enumeration, Label, Partition};
 use fenchel::{Error, Result};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
@@ -27,32 +26,9 @@ fn enumerate(network: &Network, limits: [f64; 2]) -> Enumeration {
     enumeration
 }
 
-/// The numbers of all units at points, by the network's forward pass.
-fn codes(network: &Network, points: &Array2<f64>) -> Vec<Vec<u32>> {
-    let codes = Codes::new(&Cpu::<f64>::new(), network, &LayerChoice::All, "a test").unwrap();
-    let packed = codes.of(&Dataset::from_array(points.view()).unwrap(), &Context::default()).unwrap();
-    let numbers = |words: &[u32]| {
-        let mut numbers = vec![];
-        for layer in codes.layers() {
-            let (bits, per_word) = (layer.packing.bits, layer.packing.per_word());
-            let words = &words[codes.words_of(layer)];
-            numbers.extend((0..layer.units).map(|unit| {
-                let shifted = words[unit / per_word] >> ((unit % per_word) as u32 * bits);
-                shifted & ((1_u64 << bits) - 1) as u32
-            }));
-        }
-        numbers
-    };
-    (0..points.nrows()).map(|i| numbers(packed.row(i))).collect()
-}
-
 /// The numbers of all units in a region.
 fn numbers(enumeration: &Enumeration, region: usize) -> Vec<u32> {
-    let layers = enumeration.layers().iter();
-    let of = |layer: &CodeLayer| {
-        (0..layer.units).map(|unit| layer.get(enumeration.code(region), unit)).collect::<Vec<_>>()
-    };
-    layers.flat_map(of).collect()
+    regions::numbers(enumeration.layers(), enumeration.code(region))
 }
 
 /// Every region's centre has its code, and no code at `count` random points of the box is missing; gives how many were seen.
@@ -87,44 +63,6 @@ fn check_plane(network: &Network) -> Enumeration {
     assert!(found == expected);
     assert_eq!(enumeration.unresolved(), 0);
     enumeration
-}
-
-fn array(path: &Path, name: &str) -> (Vec<usize>, Vec<f64>) {
-    let array = read_array(path, Some(name)).unwrap();
-    (array.shape().to_vec(), array.into_iter().collect())
-}
-
-/// A network of the shared slices, on its square.
-fn shared(path: &Path) -> (Network, usize) {
-    let slope = array(path, "slope").1[0];
-    let mut builder = Network::builder();
-    let mut last = None;
-    for layer in 0..array(path, "n_layers").1[0] as usize {
-        let (shape, weights) = array(path, &format!("W{layer}"));
-        let transposed: Vec<f64> =
-            (0..weights.len()).map(|i| weights[i % shape[0] * shape[1] + i / shape[0]]).collect();
-        if layer == 0 {
-            builder.input("x", &[shape[1]]).unwrap();
-        } else {
-            let activation = if slope == 0.0 { Activation::Relu } else { Activation::LeakyRelu { slope } };
-            builder.layer(activation).unwrap();
-        }
-        let bias = Constant::f64([shape[0]], array(path, &format!("b{layer}")).1).unwrap();
-        let weights = Constant::f64([shape[1], shape[0]], transposed).unwrap();
-        last = Some(builder.layer(Dense::new(weights, Some(bias)).unwrap()).unwrap());
-    }
-    let network = builder.finish(&[last.unwrap()]).unwrap();
-    let (_, square) = array(path, "poly2d");
-    let (shape, map) = array(path, "T");
-    let at = |s: f64, t: f64| -> Vec<f64> {
-        (0..shape[0]).map(|i| map[3 * i] * s + map[3 * i + 1] * t + map[3 * i + 2]).collect()
-    };
-    // Corners 0, 1, 3: lower left, lower right, upper left.
-    let [a, b, d] = [0, 1, 3].map(|i| at(square[2 * i], square[2 * i + 1]));
-    let half = |p: &[f64], q: &[f64]| -> Vec<f64> { p.iter().zip(q).map(|(p, q)| 0.5 * (q - p)).collect() };
-    let (u, v) = (half(&a, &b), half(&a, &d));
-    let origin: Vec<f64> = a.iter().zip(&u).zip(&v).map(|((a, u), v)| a + u + v).collect();
-    (network.on_slice(&origin, &[&u, &v]).unwrap(), array(path, "regions").1[0] as usize)
 }
 
 #[test]
@@ -179,24 +117,6 @@ fn sampling_in_three_and_four_dimensions_misses_nothing() {
     }
 }
 
-/// A layer of weights `[in][out]`.
-fn layer<const N: usize, const M: usize>(weights: [[f64; M]; N], bias: [f64; M]) -> Dense {
-    let weights = Constant::f64([N, M], weights.concat()).unwrap();
-    Dense::new(weights, Some(Constant::f64([M], bias.to_vec()).unwrap())).unwrap()
-}
-
-fn relus(layers: impl IntoIterator<Item = Dense>) -> Network {
-    let mut builder = Network::builder();
-    let mut last = builder.input("x", &[2]).unwrap();
-    for (i, layer) in layers.into_iter().enumerate() {
-        if i > 0 {
-            builder.layer(Activation::Relu).unwrap();
-        }
-        last = builder.layer(layer).unwrap();
-    }
-    builder.finish(&[last]).unwrap()
-}
-
 #[test]
 fn units_that_coincide_meet_at_the_centre_or_are_dead() {
     let end = |n: usize| Dense::new(Constant::f64([n, 1], vec![1.0; n]).unwrap(), None).unwrap();
@@ -205,13 +125,13 @@ fn units_that_coincide_meet_at_the_centre_or_are_dead() {
         [[1.0, 0.0, 1.0, -2.0, 0.5, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]],
         [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
     );
-    assert_eq!(check_plane(&relus([first, end(7)])).len(), 6);
+    assert_eq!(check_plane(&relus::<2>([first, end(7)])).len(), 6);
     // The second layer bends where the first does, on one side or on both.
     let first = layer([[1.0, -1.0], [0.0, 0.0]], [0.0, 0.0]);
     let second = layer([[1.0, -1.0, 1.0], [0.0, 0.0, -1.0]], [0.0, 0.0, 0.0]);
-    assert_eq!(check_plane(&relus([first, second, end(3)])).len(), 2);
+    assert_eq!(check_plane(&relus::<2>([first, second, end(3)])).len(), 2);
     // Nothing bends.
-    let alone = enumerate(&relus([layer([[1.0], [2.0]], [0.5])]), [-1.0, 1.0]);
+    let alone = enumerate(&relus::<2>([layer([[1.0], [2.0]], [0.5])]), [-1.0, 1.0]);
     assert_eq!((alone.len(), alone.words()), (1, 0));
     assert!((alone.inradius(0) - 1.0).abs() < 1e-14);
 }

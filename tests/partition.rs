@@ -6,6 +6,7 @@ mod common;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use common::regions::{layer, relus, shared};
 use common::{dense, mlp, random};
 use fenchel::Error;
 use fenchel::activation::{Piece, PiecewiseAffine};
@@ -220,44 +221,6 @@ fn check_against_grid(network: &Network, partition: &Partition, side: usize) -> 
     seen.len()
 }
 
-fn array(path: &Path, name: &str) -> (Vec<usize>, Vec<f64>) {
-    let array = read_array(path, Some(name)).unwrap();
-    (array.shape().to_vec(), array.into_iter().collect())
-}
-
-/// A network of the shared slices, on its square.
-fn shared(path: &Path) -> (Network, usize) {
-    let slope = array(path, "slope").1[0];
-    let mut builder = Network::builder();
-    let mut last = None;
-    for layer in 0..array(path, "n_layers").1[0] as usize {
-        let (shape, weights) = array(path, &format!("W{layer}"));
-        let transposed: Vec<f64> =
-            (0..weights.len()).map(|i| weights[i % shape[0] * shape[1] + i / shape[0]]).collect();
-        if layer == 0 {
-            builder.input("x", &[shape[1]]).unwrap();
-        } else {
-            let activation = if slope == 0.0 { Activation::Relu } else { Activation::LeakyRelu { slope } };
-            builder.layer(activation).unwrap();
-        }
-        let bias = Constant::f64([shape[0]], array(path, &format!("b{layer}")).1).unwrap();
-        let weights = Constant::f64([shape[1], shape[0]], transposed).unwrap();
-        last = Some(builder.layer(Dense::new(weights, Some(bias)).unwrap()).unwrap());
-    }
-    let network = builder.finish(&[last.unwrap()]).unwrap();
-    let (_, square) = array(path, "poly2d");
-    let (shape, map) = array(path, "T");
-    let at = |s: f64, t: f64| -> Vec<f64> {
-        (0..shape[0]).map(|i| map[3 * i] * s + map[3 * i + 1] * t + map[3 * i + 2]).collect()
-    };
-    // Corners 0, 1, 3: lower left, lower right, upper left.
-    let [a, b, d] = [0, 1, 3].map(|i| at(square[2 * i], square[2 * i + 1]));
-    let half = |p: &[f64], q: &[f64]| -> Vec<f64> { p.iter().zip(q).map(|(p, q)| 0.5 * (q - p)).collect() };
-    let (u, v) = (half(&a, &b), half(&a, &d));
-    let origin: Vec<f64> = a.iter().zip(&u).zip(&v).map(|((a, u), v)| a + u + v).collect();
-    (network.on_slice(&origin, &[&u, &v]).unwrap(), array(path, "regions").1[0] as usize)
-}
-
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/partition")
 }
@@ -299,30 +262,11 @@ fn maps_are_the_network_at_100_points_of_each_polygon() {
     }
 }
 
-/// A layer of weights `[in][out]`.
-fn layer<const N: usize, const M: usize>(weights: [[f64; M]; N], bias: [f64; M]) -> Dense {
-    let weights = Constant::f64([N, M], weights.concat()).unwrap();
-    Dense::new(weights, Some(Constant::f64([M], bias.to_vec()).unwrap())).unwrap()
-}
-
-/// Layers with ReLU between them.
-fn relus(layers: impl IntoIterator<Item = Dense>) -> Network {
-    let mut builder = Network::builder();
-    let mut last = builder.input("x", &[2]).unwrap();
-    for (i, layer) in layers.into_iter().enumerate() {
-        if i > 0 {
-            builder.layer(Activation::Relu).unwrap();
-        }
-        last = builder.layer(layer).unwrap();
-    }
-    builder.finish(&[last]).unwrap()
-}
-
 #[test]
 fn lines_by_hand() {
     // Three lines in general position that meet within the square: 7 regions, 3 vertices inside.
     let first = || layer([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], [0.0, 0.25, -0.5]);
-    let network = relus([first(), layer([[1.0], [1.0], [-1.0]], [0.0])]);
+    let network = relus::<2>([first(), layer([[1.0], [1.0], [-1.0]], [0.0])]);
     let partition = check(&network, 100);
     assert_eq!(partition.len(), 7);
     let mesh = partition.mesh();
@@ -346,7 +290,7 @@ fn units_that_coincide_or_are_parallel_make_no_slivers() {
         [[1.0, 1.0, 0.1], [0.0, -1.0, 0.2], [0.0, 0.0, -0.15], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
         [0.0, 0.0, 0.0],
     );
-    let network = relus([first, second, layer([[1.0], [1.0], [1.0]], [0.0])]);
+    let network = relus::<2>([first, second, layer([[1.0], [1.0], [1.0]], [0.0])]);
     let partition = check_degenerate(&network, 1);
     assert_eq!(partition.len(), 3);
 }
@@ -357,14 +301,14 @@ fn lines_through_one_point_and_through_corners() {
     let lines = [[0.8, -0.9], [1.2, 1.1], [1.0, 0.3], [0.2, -1.0]];
     let through = |[a, b]: [f64; 2]| -(a * 0.1 + b * 0.2);
     let first = layer([lines.map(|l| l[0]), lines.map(|l| l[1])], lines.map(through));
-    let network = relus([first, layer([[1.0], [0.5], [-1.0], [2.0]], [0.0])]);
+    let network = relus::<2>([first, layer([[1.0], [0.5], [-1.0], [2.0]], [0.0])]);
     let partition = check(&network, 30);
     assert_eq!((partition.len(), partition.mesh().degrees.iter().max()), (8, Some(&8)));
     // Later layers through the same point: of what is 0 there whatever the pieces.
     let first = layer([lines.map(|l| l[0]), lines.map(|l| l[1])], lines.map(through));
     let second = dense(3, 4, 6);
     let second = Dense::new(second.weights().clone(), None).unwrap();
-    let partition = check_degenerate(&relus([first, second, dense(5, 6, 2)]), 1);
+    let partition = check_degenerate(&relus::<2>([first, second, dense(5, 6, 2)]), 1);
     assert!(partition.len() > 8 && partition.len() <= 8 * 7);
     let mesh = partition.mesh();
     assert_eq!(
@@ -379,7 +323,7 @@ fn knots_on_edges_and_borders() {
     // Lines along the border, and one on which the first layer already bends.
     let first = layer([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [1.0, 0.0, -1.0]);
     let second = layer([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]], [0.0, -1.0]);
-    let partition = check_degenerate(&relus([first, second, layer([[1.0], [1.0]], [0.0])]), 1);
+    let partition = check_degenerate(&relus::<2>([first, second, layer([[1.0], [1.0]], [0.0])]), 1);
     // Unit 0 is on, unit 2 off all over; 1 bends at s = 0, and so does 0 of the second layer; 1 of the second would
     // bend there too: (s + 1) - 1.
     assert_eq!(partition.len(), 2);
@@ -390,21 +334,21 @@ fn knots_on_edges_and_borders() {
 fn constant_and_dead_units() {
     let first = layer([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], [0.0, -5.0, 3.0]);
     let partition =
-        check_degenerate(&relus([first, layer([[1.0, 1.0], [1.0, 2.0], [0.0, 0.0]], [0.0, 1.0])]), 1);
+        check_degenerate(&relus::<2>([first, layer([[1.0, 1.0], [1.0, 2.0], [0.0, 0.0]], [0.0, 1.0])]), 1);
     // A unit that is 0 everywhere is on the side below.
     assert_eq!((partition.len(), partition.region(0).code), (1, &[0b100][..]));
     // A layer that is off as a whole, behind one that bends.
     let dead = layer([[-1.0; 3]; 4], [-0.1; 3]);
     let first = dense(7, 2, 4);
-    let alone = check_degenerate(&relus([first.clone(), dense(8, 4, 1)]), 1).len();
-    let partition = check_degenerate(&relus([first, dead, dense(9, 3, 2)]), 1);
+    let alone = check_degenerate(&relus::<2>([first.clone(), dense(8, 4, 1)]), 1).len();
+    let partition = check_degenerate(&relus::<2>([first, dead, dense(9, 3, 2)]), 1);
     assert_eq!(partition.len(), alone);
     assert!(partition.regions().all(|region| region.slopes == [0.0; 4]));
 }
 
 #[test]
 fn networks_that_only_look_affine() {
-    let network = relus([dense(3, 2, 2)]);
+    let network = relus::<2>([dense(3, 2, 2)]);
     let partition = check(&network, 100);
     assert_eq!((partition.len(), partition.words(), partition.mesh().edges.len()), (1, 0, 4));
     // Ending in what bends.
@@ -546,7 +490,7 @@ fn decision_boundaries_are_where_the_largest_outputs_are_equal() {
 #[test]
 fn boundaries_along_edges_of_regions() {
     // Outputs 0 and relu(s): equal on all of the left half, where the first counts, and the boundary is the edge s = 0.
-    let network = relus([layer([[1.0], [0.0]], [0.0]), layer([[0.0, 1.0]], [0.0, 0.0])]);
+    let network = relus::<2>([layer([[1.0], [0.0]], [0.0]), layer([[0.0, 1.0]], [0.0, 0.0])]);
     let boundary = check_degenerate(&network, 1).classes(&[0, 1]).unwrap().boundary();
     assert_eq!(boundary.len(), 1);
     assert!(boundary[0].ends.iter().all(|end| end[0] == 0.0 && end[1].abs() == 1.0));
@@ -605,7 +549,7 @@ proptest! {
         let rows = [15, 20, 25, 30, 35].map(|row| [0, 1, 2, 3].map(|i| number(row + i)));
         let second = layer(rows, [40, 41, 42, 43].map(number));
         let last = layer([45, 47, 49, 51].map(|row| [number(row), number(row + 1)]), [0.1, 0.2]);
-        let network = relus([first, second, last]);
+        let network = relus::<2>([first, second, last]);
         let partition = check_degenerate(&network, seed);
         check_against_grid(&network, &partition, 41);
     }
@@ -616,7 +560,7 @@ proptest! {
         let mut layers = vec![dense(seed, 2, 6)];
         layers.extend((1..7).map(|i| dense(seed + 2 * i, 6, 6)));
         layers.push(dense(seed + 50, 6, 2));
-        let network = relus(layers);
+        let network = relus::<2>(layers);
         let partition = check(&network, 5);
         check_against_grid(&network, &partition, 60);
     }

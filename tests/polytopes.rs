@@ -3,14 +3,13 @@
 
 mod common;
 
+use common::regions::{codes, layer, numbers, relus};
 use common::{dense, mlp, random};
 use fenchel::Error;
-use fenchel::data::Dataset;
 use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Window};
-use fenchel::maso::{Codes, LayerChoice};
-use fenchel::network::operators::{Branches, Convolution, Dense, MaxPool, ReduceMax};
+use fenchel::network::operators::{Branches, Convolution, MaxPool, ReduceMax};
 use fenchel::network::{Constant, Network};
-use fenchel::regions::{Boundary, CodeLayer, Polytope, breakpoints, density};
+use fenchel::regions::{Boundary, Polytope, breakpoints, density};
 use fenchel::tolerance::{EXACT, relative_difference};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
@@ -18,32 +17,6 @@ use rand_chacha::ChaCha8Rng;
 
 fn polytope(network: &Network, x: &[f64], limits: Option<[f64; 2]>) -> Polytope {
     Polytope::new(network, x, limits, &Context::default()).unwrap()
-}
-
-/// The numbers of all units at points, by the network's forward pass.
-fn codes(network: &Network, points: &Array2<f64>) -> Vec<Vec<u32>> {
-    let codes = Codes::new(&Cpu::<f64>::new(), network, &LayerChoice::All, "a test").unwrap();
-    let packed = codes.of(&Dataset::from_array(points.view()).unwrap(), &Context::default()).unwrap();
-    let numbers = |words: &[u32]| {
-        let mut numbers = vec![];
-        for layer in codes.layers() {
-            let (bits, per_word) = (layer.packing.bits, layer.packing.per_word());
-            let words = &words[codes.words_of(layer)];
-            numbers.extend((0..layer.units).map(|unit| {
-                let shifted = words[unit / per_word] >> ((unit % per_word) as u32 * bits);
-                shifted & ((1_u64 << bits) - 1) as u32
-            }));
-        }
-        numbers
-    };
-    (0..points.nrows()).map(|i| numbers(packed.row(i))).collect()
-}
-
-fn numbers(layers: &[CodeLayer], code: &[u32]) -> Vec<u32> {
-    layers
-        .iter()
-        .flat_map(|layer| (0..layer.units).map(|unit| layer.get(code, unit)).collect::<Vec<_>>())
-        .collect()
 }
 
 fn values(network: &Network, points: &Array2<f64>) -> Array2<f64> {
@@ -181,24 +154,6 @@ fn images(seed: u64) -> Network {
     builder.layer(ReduceMax { axes: vec![1, 2], keep: false }).unwrap();
     let end = builder.layer(dense(seed + 4, 3, 2)).unwrap();
     builder.finish(&[end]).unwrap()
-}
-
-/// A layer of weights `[in][out]`.
-fn layer<const N: usize, const M: usize>(weights: [[f64; M]; N], bias: [f64; M]) -> Dense {
-    let weights = Constant::f64([N, M], weights.concat()).unwrap();
-    Dense::new(weights, Some(Constant::f64([M], bias.to_vec()).unwrap())).unwrap()
-}
-
-fn relus<const N: usize>(layers: impl IntoIterator<Item = Dense>) -> Network {
-    let mut builder = Network::builder();
-    let mut last = builder.input("x", &[N]).unwrap();
-    for (i, layer) in layers.into_iter().enumerate() {
-        if i > 0 {
-            builder.layer(Activation::Relu).unwrap();
-        }
-        last = builder.layer(layer).unwrap();
-    }
-    builder.finish(&[last]).unwrap()
 }
 
 #[test]

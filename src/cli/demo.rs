@@ -136,7 +136,7 @@ impl Job for Demonstration<'_> {
             comment: &self.session.command,
             context,
         };
-        let pictures = pictures.make(&source, &engine)?;
+        let pictures = pictures.make(&program, &source)?;
         Ok(Done { rows, summary, pictures, device: engine.describe(), seconds })
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::data::{Dataset, OutputFile};
 use crate::engine::{Context, SplineEngine};
-use crate::network::{Kind, Network};
+use crate::network::{Kind, Network, Program};
 use crate::regions::Partition;
 use crate::render::sheet::{ImageShape, Linear, Look, templates};
 use crate::render::{
@@ -47,14 +47,14 @@ impl Pictures<'_> {
     /// What drawing and writing say.
     pub(super) fn make<E: SplineEngine>(
         &self,
+        program: &Program<E>,
         source: &NetworkJets<'_, E>,
-        engine: &E,
     ) -> Result<Vec<String>> {
         std::fs::create_dir_all(self.folder).map_err(Error::io("create folder", self.folder))?;
         let rows = self.data.gather::<f64>(&ROWS)?;
         let [first, second, third] = [0, 1, 2].map(|i| rows.row(i).to_vec());
         let slice = Slice::through([&first, &second, &third])?;
-        let program = self.network.compile(engine)?;
+        let engine = program.engine();
         let outputs: Vec<usize> = (0..program.outputs()).collect();
         if self.network.kind() == Kind::PiecewiseAffine {
             let classes = NetworkField::new(engine, self.network, &slice, Quantity::Class, &outputs)?;
@@ -75,7 +75,7 @@ impl Pictures<'_> {
         let error = SplineField::error(&spline, source, &slice, output, error, self.context)?;
         let classes = NetworkField::new(engine, self.network, &slice, Quantity::Class, &outputs)?;
         let image = ImageShape::of(&[8, 8]);
-        let sheet = templates(&program, self.data, &ROWS, &outputs, image, Linear::Templates, self.context)?;
+        let sheet = templates(program, self.data, &ROWS, &outputs, image, Linear::Templates, self.context)?;
         let name = "templates.png".to_owned();
         let png = OutputFile::create(&self.folder.join(&name))?;
         sheet.draw(&Look::default(), png, self.comment, self.context)?;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::data::Dataset;
 use crate::engine::plan::overlapped;
 use crate::engine::{Context, Engine, TensorOf};
@@ -59,6 +61,14 @@ pub struct Packed {
     rows: usize,
     words: usize,
     values: Vec<u32>,
+}
+
+/// The hash of a code, the same on every machine: XXH3 of its words, the lowest byte first.
+pub fn hash(words: &[u32]) -> u64 {
+    if cfg!(target_endian = "little") {
+        return xxh3_64(bytemuck::cast_slice(words));
+    }
+    xxh3_64(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>())
 }
 
 impl Packed {

@@ -21,7 +21,7 @@ mod root;
 mod templates;
 
 pub use activation::SplinedActivation;
-pub use codes::{CodedPoints, Codes, LayerChoice, Packed};
+pub use codes::{CodedPoints, Codes, LayerChoice, Packed, hash};
 pub use distance::{Distances, Neighbours};
 pub use network::{Layer, Layers};
 pub use orthogonality::{Orthogonality, correlation, gram, last_layer_penalty, penalty};

@@ -26,16 +26,9 @@ pub struct Templates<S> {
 
 /// The nodes that depend on the input and are smooth: where there is one, what a network has are tangents.
 pub fn smooth_nodes(network: &Network) -> Vec<&Node> {
-    let mut varies: Vec<bool> = vec![];
-    let mut smooth = vec![];
-    for node in network.nodes() {
-        varies.push(node.op().is_none() || node.inputs().iter().any(|&i| varies[i]));
-        let is_smooth = node.op().is_some_and(|op| op.operator().kind() == Kind::Smooth);
-        if is_smooth && varies.last() == Some(&true) {
-            smooth.push(node);
-        }
-    }
-    smooth
+    let is_smooth = |node: &Node| node.op().is_some_and(|op| op.operator().kind() == Kind::Smooth);
+    let nodes = network.nodes().iter().zip(network.varying());
+    nodes.filter(|(node, varies)| *varies && is_smooth(node)).map(|(node, _)| node).collect()
 }
 
 /// Computes the templates of the chosen outputs at every row of the data, in as many pieces as the context's budget asks

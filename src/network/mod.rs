@@ -117,6 +117,15 @@ impl Network {
         self.outputs().map(|node| node.shape.iter().product::<usize>()).sum()
     }
 
+    /// Whether each node is an input or depends on one.
+    pub(crate) fn varying(&self) -> Vec<bool> {
+        let mut varies: Vec<bool> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            varies.push(node.op.is_none() || node.inputs.iter().any(|&j| varies[j]));
+        }
+        varies
+    }
+
     /// The number of parameters.
     pub fn parameters(&self) -> usize {
         self.nodes.iter().filter_map(|node| node.op.as_ref()).map(|op| op.operator().parameters()).sum()

@@ -70,10 +70,9 @@ impl Network {
 
     /// Which nodes vary with the input, which comes first, and do so through affine operators alone.
     fn affine(&self) -> Vec<bool> {
-        let mut varies = vec![false; self.nodes.len()];
+        let varies = self.varying();
         let mut affine = vec![false; self.nodes.len()];
         for (i, node) in self.nodes.iter().enumerate() {
-            varies[i] = node.op.is_none() || node.inputs.iter().any(|&j| varies[j]);
             let is_affine = node.op.as_ref().is_none_or(|op| op.operator().kind() == Kind::Affine);
             affine[i] = varies[i] && is_affine && node.inputs.iter().all(|&j| affine[j] || !varies[j]);
         }

@@ -100,21 +100,26 @@ impl Network {
     /// # Errors
     /// [`Error::MissingSlot`] for an operator that is not piecewise affine, and [`Error::Graph`] for one that jumps.
     pub(crate) fn bending(&self, tool: &'static str) -> Result<Vec<Bending>> {
-        let mut varies = vec![false; self.nodes.len()];
-        let mut found = vec![];
-        for (i, node) in self.nodes.iter().enumerate() {
-            varies[i] = node.op.is_none() || node.inputs.iter().any(|&j| varies[j]);
-            if !varies[i] || node.op.is_none() {
-                continue;
-            }
+        let bending = |i: usize| {
+            let node = &self.nodes[i];
+            let inputs = node.inputs.iter().map(|&j| (j, self.positions(node, j))).collect();
+            let (name, units) = (node.name.clone(), node.shape.iter().product());
+            Ok(Bending { name, bend: self.bend(i, tool)?, units, inputs })
+        };
+        self.bending_nodes(tool)?.into_iter().map(bending).collect()
+    }
+
+    /// The positions of these nodes.
+    fn bending_nodes(&self, tool: &'static str) -> Result<Vec<usize>> {
+        let mut bending = vec![];
+        for ((i, node), _) in self.nodes.iter().enumerate().zip(self.varying()).filter(|(_, varies)| *varies)
+        {
             node.require(tool, Slot::AffinePieces)?;
             if node.op.as_ref().is_some_and(|op| op.operator().kind() != Kind::Affine) {
-                let inputs = node.inputs.iter().map(|&j| (j, self.positions(node, j))).collect();
-                let (name, units) = (node.name.clone(), node.shape.iter().product());
-                found.push(Bending { name, bend: self.bend(i, tool)?, units, inputs });
+                bending.push(i);
             }
         }
-        Ok(found)
+        Ok(bending)
     }
 
     /// How a node bends.
@@ -182,17 +187,7 @@ struct Making<'a> {
 impl<'a> Making<'a> {
     fn new(network: &'a Network, tool: &'static str) -> Result<Self> {
         let count = network.nodes.len();
-        let mut varies = vec![false; count];
-        let mut bending = vec![];
-        for (i, node) in network.nodes.iter().enumerate() {
-            varies[i] = node.op.is_none() || node.inputs.iter().any(|&j| varies[j]);
-            if varies[i] {
-                node.require(tool, Slot::AffinePieces)?;
-                if node.op.as_ref().is_some_and(|op| op.operator().kind() != Kind::Affine) {
-                    bending.push(i);
-                }
-            }
-        }
+        let (varies, bending) = (network.varying(), network.bending_nodes(tool)?);
         let mut ports: Vec<Vec<Port>> = (0..count).map(|_| vec![]).collect();
         let mut lengths = vec![];
         for (target, &i) in bending.iter().enumerate() {

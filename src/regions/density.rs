@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use rand::RngExt;
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::{Context, Cpu, Engine};
-use crate::maso::{Codes, LayerChoice};
+use crate::maso::{Codes, LayerChoice, hash};
 use crate::network::Network;
 use crate::{Error, Result};
 
@@ -65,7 +64,6 @@ pub fn density(
     let engine = Cpu::<f64>::new();
     let codes = Codes::new(&engine, &network, &LayerChoice::All, "a density of regions")?;
     let words = codes.words();
-    let hash = |words: &[u32]| xxh3_64(bytemuck::cast_slice(words));
     let inner = &context.clone().with_memory(budget - held);
     let mut own = None;
     let mut seen: HashMap<u64, u64> = HashMap::new();

@@ -55,8 +55,8 @@ pub struct Enumeration {
     affine: Affine,
     limits: [f64; 2],
     pub(super) found: Regions,
-    /// Codes that were queued, or belong to a region of that number.
-    known: HashMap<Box<[u32]>, Option<u32>>,
+    /// Codes that were queued, and whether a region was found that has them.
+    known: HashMap<Box<[u32]>, bool>,
     pub(super) queue: VecDeque<Crossing>,
     pub(super) unresolved: u64,
     capped: bool,
@@ -311,7 +311,7 @@ impl Enumeration {
     /// The region of a code, unless it is flat.
     fn cell(&self, mut code: Vec<u32>, from: &[f64]) -> Option<Cell> {
         let walls = self.walls(&mut code);
-        if let Some(Some(_)) = self.known.get(&code[..]) {
+        if self.is_found(&code) {
             // It was found already, on another way.
             return Some(Cell { code, centre: vec![], radius: 0.0, facets: vec![] });
         }
@@ -326,14 +326,18 @@ impl Enumeration {
         Some(Cell { code, centre: deepest.x, radius: deepest.depth, facets })
     }
 
+    fn is_found(&self, code: &[u32]) -> bool {
+        self.known.get(code).is_some_and(|found| *found)
+    }
+
     fn add(&mut self, cell: Cell) {
         let number = self.found.count as u32;
-        let code = cell.code.into_boxed_slice();
-        if matches!(self.known.get(&code), Some(Some(_))) {
+        if self.is_found(&cell.code) {
             return;
         }
+        let code = cell.code.into_boxed_slice();
         self.found.push(&code, &cell.centre, cell.radius);
-        self.known.insert(code, Some(number));
+        self.known.insert(code, true);
         for source in cell.facets {
             self.enqueue(Crossing { parent: number, source });
         }
@@ -343,7 +347,7 @@ impl Enumeration {
     fn enqueue(&mut self, crossing: Crossing) {
         let beyond = self.beyond(&crossing).into_boxed_slice();
         if let std::collections::hash_map::Entry::Vacant(entry) = self.known.entry(beyond) {
-            entry.insert(None);
+            entry.insert(false);
             self.queue.push_back(crossing);
         }
     }
@@ -352,10 +356,10 @@ impl Enumeration {
     pub(super) fn restore(&mut self, found: Regions, queue: Vec<Crossing>, unresolved: u64) {
         (self.found, self.unresolved) = (found, unresolved);
         for i in 0..self.found.count {
-            self.known.insert(self.code(i).into(), Some(i as u32));
+            self.known.insert(self.code(i).into(), true);
         }
         for crossing in queue {
-            self.known.entry(self.beyond(&crossing).into_boxed_slice()).or_insert(None);
+            self.known.entry(self.beyond(&crossing).into_boxed_slice()).or_insert(false);
             self.queue.push_back(crossing);
         }
     }

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::data::Dataset;
-use crate::engine::plan::overlapped;
 use crate::engine::{Context, Engine};
-use crate::network::{Program, check_finite};
+use crate::maso::{Templates, templates};
+use crate::network::Program;
 use crate::spline::check_rows;
 use crate::{Result, Scalar};
 
@@ -24,28 +24,15 @@ pub fn affine_rows<E: Engine>(
     context: &Context,
     mut each: impl FnMut(Range<usize>, &[E::Scalar]) -> Result<()>,
 ) -> Result<()> {
-    let (engine, dimension) = (program.engine(), program.dimension());
+    let dimension = program.dimension();
     check_rows(data, dimension)?;
     // Half of the budget for jets, the other for what comes back.
-    let chunks = program.chunks(data.len(), Some(1), context.memory() / 2)?;
-    let start = |range: Range<usize>| {
-        context.check()?;
-        let points = data.rows::<E::Scalar>(range)?;
-        let jets = program.jets(&program.upload(points.view())?, &[output])?;
-        Ok((points, engine.request(&jets.values)?, engine.request(&jets.jacobians)?))
-    };
-    overlapped(engine, chunks, start, |range, (points, values, slopes)| {
-        let (values, slopes) = (engine.receive(values)?, engine.receive(slopes)?);
-        check_finite(&values, 1, range.start)?;
-        let mut rows = Vec::with_capacity(range.len() * (dimension + 1));
-        for ((point, value), slope) in
-            points.rows().into_iter().zip(values).zip(slopes.chunks_exact(dimension))
-        {
-            let along: f64 = point.iter().zip(slope).map(|(x, p)| x.f64() * p.f64()).sum();
-            rows.extend_from_slice(slope);
-            rows.push(E::Scalar::of(value.f64() - along));
-        }
-        each(range, &rows)
+    let inner = &context.clone().with_memory(context.memory() / 2);
+    templates(program, data, &[output], true, inner, |Templates { samples, slopes, offsets, .. }| {
+        let rows = slopes.chunks_exact(dimension).zip(offsets);
+        let rows: Vec<E::Scalar> =
+            rows.flat_map(|(slope, offset)| slope.iter().copied().chain([offset])).collect();
+        each(samples, &rows)
     })
 }
 

@@ -59,7 +59,7 @@ impl<E: Engine> Sampled<E> {
 }
 
 /// The coordinates `[n, 2]` of points of a grid.
-fn points<S: Scalar>(across: &[S], up: &[S], range: Range<usize>) -> Vec<S> {
+pub(super) fn points<S: Scalar>(across: &[S], up: &[S], range: Range<usize>) -> Vec<S> {
     range.flat_map(|i| [across[i % across.len()], up[i / across.len()]]).collect()
 }
 

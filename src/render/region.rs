@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::Result;
 use crate::engine::{Context, Engine};
-use crate::maso::{Codes, LayerChoice};
+use crate::maso::{Codes, LayerChoice, hash};
 use crate::network::Network;
 use crate::spline::slice::Slice;
 
+use super::network::points;
 use super::{Band, Field};
 
 /// Regions that are told apart at most while they are counted.
@@ -59,13 +58,6 @@ pub(super) fn on_plane<E: Engine>(
     Codes::new(engine, &part, layers, TOOL)
 }
 
-/// The hash of a code, which stays as it is (XXH3 of its words, the lowest byte first).
-fn hash(words: &[u32], bytes: &mut Vec<u8>) -> u64 {
-    bytes.clear();
-    bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-    xxh3_64(bytes)
-}
-
 impl<E: Engine> Field<E> for RegionField<E> {
     fn is_categorical(&self) -> bool {
         true
@@ -74,17 +66,16 @@ impl<E: Engine> Field<E> for RegionField<E> {
     fn band(&self, across: &[E::Scalar], up: &[E::Scalar], first: usize, context: &Context) -> Result<Band> {
         let (width, words) = (across.len(), self.codes.words());
         let mut categories = Vec::with_capacity(width * up.len());
-        let (mut bytes, mut last) = (vec![], None);
-        let points = |range: std::ops::Range<usize>| {
+        let mut last = None;
+        let rows = |range: std::ops::Range<usize>| {
             let count = range.len();
-            let points: Vec<E::Scalar> = range.flat_map(|i| [across[i % width], up[i / width]]).collect();
-            self.codes.engine().upload(&points, &[count, 2])
+            self.codes.engine().upload(&points(across, up, range), &[count, 2])
         };
         let what = "the network at the points of a picture, counted row by row";
-        self.codes.each(width * up.len(), (what, first), context, points, |coded| {
+        self.codes.each(width * up.len(), (what, first), context, rows, |coded| {
             let mut seen = self.seen();
             for i in 0..coded.range.len() {
-                let hash = hash(&coded.words[i * words..][..words], &mut bytes);
+                let hash = hash(&coded.words[i * words..][..words]);
                 if last != Some(hash) && seen.len() < MOST {
                     seen.insert(hash);
                 }

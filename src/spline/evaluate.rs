@@ -316,9 +316,7 @@ impl<'a, E: SplineEngine> Apart<'a, E> {
 
     /// The halves of soft tangents; the mean of the nearest ones is both.
     fn soft(&self, tangents: &Tangents, points: &Dataset, context: &Context) -> Result<Values<E::Scalar>> {
-        if tangents.lower != Selection::All || tangents.upper != Selection::All {
-            return Err(Error::Argument("a soft spline takes all anchors into both halves".to_owned()));
-        }
+        tangents.check_soft()?;
         let outputs = self.placed.outputs();
         let spec = soft_spec(tangents.softness, &self.spline.curvature);
         let mut values = Values::empty(points.len() * outputs);

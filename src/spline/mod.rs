@@ -143,6 +143,19 @@ impl Default for Tangents {
     }
 }
 
+impl Tangents {
+    /// # Errors
+    /// [`Error::Argument`] for soft tangents of which a half does not take all.
+    fn check_soft(&self) -> Result<()> {
+        if self.softness == Softness::Hard
+            || [&self.lower, &self.upper].iter().all(|half| **half == Selection::All)
+        {
+            return Ok(());
+        }
+        Err(Error::Argument("a soft spline takes all anchors into both halves".to_owned()))
+    }
+}
+
 impl Form {
     /// The tangents where they are hard and as the network has them.
     fn unmodified(&self) -> Option<&Tangents> {

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 pub mod place;
+pub mod regions;
 
 use fenchel::engine::Activation;
 use fenchel::network::operators::Dense;

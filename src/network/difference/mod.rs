@@ -95,12 +95,10 @@ impl Network {
         let whole = self.joined()?;
         let empty = Self { nodes: vec![], outputs: vec![], names: HashMap::new() };
         let mut rewriting = Rewriting::new(empty);
-        let mut varies: Vec<bool> = vec![];
         let mut pairs: Vec<Pair> = vec![];
-        for node in &whole.nodes {
+        for (node, varying) in whole.nodes.iter().zip(whole.varying()) {
             rewriting.at(node, &whole);
             let first = rewriting.network.nodes.len();
-            let varying = node.op.is_none() || node.inputs.iter().any(|&i| varies[i]);
             let inputs: Vec<Pair> = node.inputs.iter().map(|&i| pairs[i]).collect();
             let pair = match &node.op {
                 None => rewriting.input(node),
@@ -118,7 +116,6 @@ impl Network {
                     rewriting.rename(part.node, &side.of(&node.value));
                 }
             }
-            varies.push(varying);
             pairs.push(pair);
         }
         let (end, last) = (whole.outputs[0], &whole.nodes[whole.outputs[0]]);

@@ -104,10 +104,7 @@ impl<E: SplineEngine> Sliced<E> {
                 match tangents.softness {
                     Softness::Hard => hard(&source, tangents, &inside, output, curvature, context)?,
                     softness => {
-                        if tangents.lower != Selection::All || tangents.upper != Selection::All {
-                            let reason = "a soft spline takes all anchors into both halves";
-                            return Err(Error::Argument(reason.to_owned()));
-                        }
+                        tangents.check_soft()?;
                         let jets = held(engine, &projected(&source, &inside, output, context)?)?;
                         Pieces::Soft { jets, softness, frame: inside.frame() }
                     }
