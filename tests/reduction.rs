@@ -10,7 +10,7 @@ use fenchel::data::Dataset;
 use fenchel::engine::{Activation, Arithmetic, Context, Cpu};
 use fenchel::network::operators::ArithmeticConstant;
 use fenchel::network::{Network, Program};
-use fenchel::regions::{Assignment, Settings, affine_rows, compare, reduce};
+use fenchel::regions::{Assignment, Grouping, Settings, affine_rows, compare, reduce};
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
 use ndarray::{Array2, Axis};
 
@@ -31,13 +31,17 @@ fn data(seed: u64, count: usize) -> Dataset {
 
 fn rows(program: &Program<Cpu<f64>>, data: &Dataset, output: usize) -> Array2<f64> {
     let mut all = vec![];
-    affine_rows(program, data, output, &Context::default(), |range, rows| {
+    affine_rows(program, data, &[output], &Context::default(), |range, rows| {
         assert_eq!(all.len(), range.start * (D + 1));
         all.extend_from_slice(rows);
         Ok(())
     })
     .unwrap();
     Array2::from_shape_vec((data.len(), D + 1), all).unwrap()
+}
+
+fn settings(groupings: &[Grouping], clusters: &[usize], curvature: f64) -> Settings {
+    Settings { groupings: groupings.to_vec(), clusters: clusters.to_vec(), curvature }
 }
 
 #[test]
@@ -62,7 +66,7 @@ fn rows_give_the_network_back() {
 fn one_map_and_all_maps() {
     let program = program(&relu(3));
     let (anchors, context) = (data(1, 60), Context::default());
-    let settings = Settings { clusters: vec![1, 60], curvature: 1.0 };
+    let settings = settings(&[Grouping::Output], &[1, 60], 1.0);
     let labels: Vec<u32> = (0..60).map(|i| i % K as u32).collect();
     let found = reduce(&program, &anchors, &anchors, Some(&labels), &settings, &context).unwrap();
     assert_eq!(found.rows.len(), 6);
@@ -102,7 +106,7 @@ fn one_map_and_all_maps() {
 fn more_maps_lose_less() {
     let program = program(&relu(5));
     let (anchors, points, context) = (data(1, 300), data(2, 200), Context::default());
-    let settings = Settings { clusters: vec![1, 8, 64, 300], curvature: 0.5 };
+    let settings = settings(&[Grouping::Output], &[1, 8, 64, 300], 0.5);
     let found = reduce(&program, &anchors, &points, None, &settings, &context).unwrap();
     let errors = |kind: Assignment| -> Vec<f64> {
         found.rows.iter().filter(|row| row.assignment == kind).map(|row| row.relative_rmse).collect()
@@ -128,7 +132,7 @@ fn more_maps_lose_less() {
     let nearest = errors(Assignment::Nearest)[3];
     assert!((nearest - (squares / spread).sqrt()).abs() < EXACT, "{nearest}");
     let refused = |clusters: Vec<usize>| {
-        let settings = Settings { clusters, curvature: 0.5 };
+        let settings = Settings { clusters, ..settings.clone() };
         reduce(&program, &anchors, &points, None, &settings, &context).unwrap_err().to_string()
     };
     assert!(refused(vec![0]).contains("0 clusters of 300 anchors"));
@@ -136,6 +140,57 @@ fn more_maps_lose_less() {
     let little = context.with_memory(10_000);
     let error = reduce(&program, &anchors, &points, None, &settings, &little).unwrap_err();
     assert!(matches!(error, Error::Memory { .. }), "{error}");
+}
+
+/// One map for each class is the mean of the whole maps of the anchors that the network puts there.
+#[test]
+fn one_map_of_each_class() {
+    let program = program(&relu(7));
+    let (anchors, points, context) = (data(1, 300), data(2, 200), Context::default());
+    let settings = settings(&[Grouping::Output, Grouping::Class], &[1, 300], 0.5);
+    let found = reduce(&program, &anchors, &points, None, &settings, &context).unwrap();
+    let groupings: Vec<Grouping> = found.rows.iter().map(|row| row.grouping).collect();
+    assert_eq!(groupings, [[Grouping::Output; 6], [Grouping::Class; 6]].concat());
+    let class = |row: ndarray::ArrayView1<'_, f64>| {
+        (1..K).fold(0, |best, k| if row[k] > row[best] { k } else { best })
+    };
+    let (x, y) = (anchors.rows::<f64>(0..300).unwrap(), points.rows::<f64>(0..200).unwrap());
+    let classes: Vec<usize> =
+        program.values(x.view(), &context).unwrap().rows().into_iter().map(class).collect();
+    let exact = program.values(y.view(), &context).unwrap();
+    let tables: Vec<Array2<f64>> = (0..K).map(|k| rows(&program, &anchors, k)).collect();
+    let map = |class: usize, k: usize| {
+        let members: Vec<usize> = (0..300).filter(|&i| classes[i] == class).collect();
+        tables[k].select(Axis(0), &members).mean_axis(Axis(0)).unwrap()
+    };
+    let squares = |of: &dyn Fn(usize) -> usize| -> f64 {
+        let spread = exact.iter().map(|v| (v - exact.mean().unwrap()).powi(2)).sum::<f64>();
+        let term = |n: usize, k: usize| {
+            let (row, y) = (map(of(n), k), y.row(n));
+            (y.iter().zip(&row).map(|(y, p)| y * p).sum::<f64>() + row[D] - exact[[n, k]]).powi(2)
+        };
+        let sum: f64 = (0..200).flat_map(|n| (0..K).map(move |k| (n, k))).map(|(n, k)| term(n, k)).sum();
+        (sum / spread).sqrt()
+    };
+    let nearest = |n: usize| {
+        let distance = |i: usize| (&x.row(i) - &y.row(n)).mapv(|v| v * v).sum();
+        classes[(0..300).min_by(|&i, &j| distance(i).total_cmp(&distance(j))).unwrap()]
+    };
+    let of_class: Vec<f64> = found.rows[6..].iter().map(|row| row.relative_rmse).collect();
+    assert!((of_class[0] - squares(&|n| class(exact.row(n)))).abs() < EXACT, "{of_class:?}");
+    assert!((of_class[1] - squares(&nearest)).abs() < EXACT, "{of_class:?}");
+    // As many maps as anchors: the nearest anchor's and the active ones' rows are the same however they are grouped.
+    for (row, other) in found.rows[4..6].iter().zip(&found.rows[10..]) {
+        assert_eq!(row.assignment, other.assignment);
+        assert!((row.relative_rmse - other.relative_rmse).abs() < EXACT, "{row:?} {other:?}");
+    }
+    // A class that no anchor has.
+    let of_one: Vec<usize> = (0..300).filter(|&i| classes[i] == classes[0]).collect();
+    let of_one = anchors.select(&of_one).unwrap();
+    let error =
+        reduce(&program, &of_one, &points, None, &Settings { clusters: vec![1], ..settings }, &context);
+    let error = error.unwrap_err().to_string();
+    assert!(error.starts_with("no anchor is of class") && error.contains("every class"), "{error}");
 }
 
 /// `2 g + 1` has rows `(2 p, 2 q + 1)`: an affine map of those of `g`.
@@ -236,7 +291,7 @@ fn tables_on_the_command_line() {
     let data = "--data digits.npz --key x --scale 0.0625 --labels digits.npz --anchors 0..1400";
     let document = place.succeed(&format!("reduce digits_relu.onnx {data} --clusters 1,20 -o r.json"));
     let rows = document["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 6);
+    assert_eq!(rows.len(), 12);
     let accuracy = |row: &serde_json::Value| row["accuracy"].as_f64().unwrap();
     // Twenty maps of its own rows are nearly the network; one is a linear classifier.
     let network = document["accuracy"].as_f64().unwrap();

@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::data::{Dataset, write_whole};
 use crate::engine::{Cpu, SplineEngine};
 use crate::network::Network;
-use crate::regions::{self, Reductions, Settings};
+use crate::regions::{self, Grouping, Reductions, Settings};
 use crate::spline::check_rows;
 use crate::{Error, Result};
 
@@ -44,9 +44,10 @@ pub(super) struct Split {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: fenchel reduce model.onnx --data x.npy --labels y.npy --clusters 1,10,100 -o r.json\n\n\
-    On its region a piecewise affine network is affine: each output has a row (gradient, offset) at each point. The rows of \
-    each output at all anchors are clustered by k-means, and the mean of a cluster takes the place of a point's own row: \
-    'own' takes the mean nearest to the point's own row, as published (Sattelberg et al. 2020), which needs the network; \
+    On its region a piecewise affine network is affine: each output has a row (gradient, offset) at each point. The rows at \
+    anchors are clustered by k-means, for each output those at all anchors, or for each class of the network those of all \
+    outputs together at the anchors in it, and the mean of a cluster takes the place of a point's own rows: 'own' takes the \
+    mean nearest to the point's own rows, as published (Sattelberg et al. 2020), which needs the network; \
     'nearest' that of the nearest anchor; 'envelope' those of the anchors that are active in the spline of all anchors. Of \
     a smooth network the rows are its tangents."
 )]
@@ -56,9 +57,13 @@ pub(super) struct Reduce {
     #[command(flatten)]
     pub split: Split,
 
-    /// Numbers of affine maps for each output
+    /// Numbers of affine maps for each output or class
     #[arg(long, value_name = "LIST", default_value = "1,10,100", value_delimiter = ',')]
     pub clusters: Vec<usize>,
+
+    /// What is clustered together: the rows of each output, or the whole maps of each class
+    #[arg(long, value_name = "LIST", default_value = "output,class", value_delimiter = ',')]
+    pub per: Vec<Per>,
 
     /// Curvature of the spline whose active anchors 'envelope' takes
     #[arg(long, value_name = "C", default_value_t = 3.0, allow_negative_numbers = true)]
@@ -67,6 +72,24 @@ pub(super) struct Reduce {
     /// Where the table goes, as JSON
     #[arg(short, long, value_name = "R.json")]
     pub output: PathBuf,
+}
+
+/// What is clustered together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Per {
+    /// For each output its rows at all anchors
+    Output,
+    /// For each class of the network the rows of all outputs together
+    Class,
+}
+
+impl Per {
+    fn grouping(self) -> Grouping {
+        match self {
+            Self::Output => Grouping::Output,
+            Self::Class => Grouping::Class,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -149,7 +172,11 @@ impl Job for Reducing<'_> {
     fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
         let Self { session, arguments, network, parts: Parts { anchors, points, labels } } = self;
         let program = network.compile(&engine)?;
-        let settings = Settings { clusters: arguments.clusters.clone(), curvature: arguments.curvature };
+        let settings = Settings {
+            groupings: arguments.per.iter().map(|per| per.grouping()).collect(),
+            clusters: arguments.clusters.clone(),
+            curvature: arguments.curvature,
+        };
         let found =
             regions::reduce(&program, &anchors, &points, labels.as_deref(), &settings, &session.context)?;
         let Reductions { accuracy, rows, seconds } = &found;
@@ -179,12 +206,13 @@ impl Job for Reducing<'_> {
             if accuracy.is_some() {
                 let _ = writeln!(text, "accuracy of the network {}", percent(*accuracy));
             }
-            let _ = writeln!(text, "\n| maps | assignment | accuracy | agreement | relative error |");
-            let _ = writeln!(text, "|---:|---|---:|---:|---:|");
+            let _ = writeln!(text, "\n| per | maps | assignment | accuracy | agreement | relative error |");
+            let _ = writeln!(text, "|---|---:|---|---:|---:|---:|");
             for row in rows {
                 let _ = writeln!(
                     text,
-                    "| {} | {} | {} | {} | {:.4} |",
+                    "| {} | {} | {} | {} | {} | {:.4} |",
+                    format!("{:?}", row.grouping).to_lowercase(),
                     row.clusters,
                     format!("{:?}", row.assignment).to_lowercase(),
                     percent(row.accuracy),

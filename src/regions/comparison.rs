@@ -126,7 +126,7 @@ impl Rows {
     fn of(program: &Program<Cpu<f64>>, data: &Dataset, output: usize, context: &Context) -> Result<Self> {
         let width = program.dimension() + 1;
         let mut values = Vec::with_capacity(data.len() * width);
-        affine_rows(program, data, output, context, |_, rows| {
+        affine_rows(program, data, &[output], context, |_, rows| {
             values.extend_from_slice(rows);
             Ok(())
         })?;

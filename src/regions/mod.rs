@@ -42,5 +42,5 @@ pub use partition::{Partition, Region, TINY};
 pub use path::{Breakpoint, ClassChange, Path, breakpoints};
 pub use polygon::Point;
 pub use polytope::{Boundary, Decision, Facet, Polytope, Ray};
-pub use reduction::{Assignment, Reduced, Reductions, Settings, reduce};
+pub use reduction::{Assignment, Grouping, Reduced, Reductions, Settings, reduce};
 pub use rows::affine_rows;

@@ -9,9 +9,9 @@ use crate::network::Program;
 use crate::spline::check_rows;
 use crate::{Result, Scalar};
 
-/// Hands over the affine rows `[n, D + 1]` of one output at rows of data, block by block and in order: the gradient, and
-/// behind it the offset `g(x) - J x` (summed in `f64`). On a region of a piecewise affine network all points have the same
-/// row.
+/// Hands over the affine rows `[n, K, D + 1]` of `K` outputs at rows of data, block by block and in order: the gradient,
+/// and behind it the offset `g(x) - J x` (summed in `f64`). On a region of a piecewise affine network all points have the
+/// same rows.
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) where data do not fit; [`Error::Argument`](crate::Error::Argument) for an output
@@ -20,7 +20,7 @@ use crate::{Result, Scalar};
 pub fn affine_rows<E: Engine>(
     program: &Program<E>,
     data: &Dataset,
-    output: usize,
+    outputs: &[usize],
     context: &Context,
     mut each: impl FnMut(Range<usize>, &[E::Scalar]) -> Result<()>,
 ) -> Result<()> {
@@ -28,7 +28,7 @@ pub fn affine_rows<E: Engine>(
     check_rows(data, dimension)?;
     // Half of the budget for jets, the other for what comes back.
     let inner = &context.clone().with_memory(context.memory() / 2);
-    templates(program, data, &[output], true, inner, |Templates { samples, slopes, offsets, .. }| {
+    templates(program, data, outputs, true, inner, |Templates { samples, slopes, offsets, .. }| {
         let rows = slopes.chunks_exact(dimension).zip(offsets);
         let rows: Vec<E::Scalar> =
             rows.flat_map(|(slope, offset)| slope.iter().copied().chain([offset])).collect();
