@@ -1,5 +1,7 @@
 //! How codes are packed into words.
 
+use std::ops::Range;
+
 /// Where the codes of a layer lie in a row of packed ones: from word `first` on, `bits` for each unit, the first unit in
 /// the lowest bits, as many units in a word as fit whole. What is left of a word is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,6 +79,21 @@ impl Packing {
     }
 }
 
+/// Words side by side of a row of packed codes whose units have equally many bits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitWords {
+    /// Which words.
+    pub words: Range<usize>,
+    /// Bits of each unit.
+    pub bits: u32,
+}
+
+impl UnitWords {
+    pub(crate) fn packing(&self) -> Packing {
+        Packing { first: self.words.start, bits: self.bits }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +112,9 @@ mod tests {
         // Ten units of three bits in a word, the eleventh in the next.
         let three = Packing { first: 0, bits: 3 };
         let mut row = vec![0; 2];
-        [(0, 1), (1, 2), (9, 5), (10, 4)].map(|(unit, code)| three.set(&mut row, unit, code));
+        for (unit, code) in [(0, 1), (1, 2), (9, 5), (10, 4)] {
+            three.set(&mut row, unit, code);
+        }
         assert_eq!(row, [1 | 2 << 3 | 5 << 27, 4]);
     }
 
