@@ -8,6 +8,7 @@ use fenchel::data::{array_names, read_array};
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
 use ndarray::{Array2, ArrayD, Axis};
 
+const ROWS: &str = "--data digits.npz --key x --scale 0.0625";
 const DATA: &str = "--data digits.npz --key x --scale 0.0625 --take 0..6";
 
 fn digits() -> Place {
@@ -18,10 +19,11 @@ fn read(place: &Place, file: &str, name: &str) -> ArrayD<f64> {
     read_array(&place.path(file), Some(name)).unwrap()
 }
 
+/// The first rows.
 fn rows(place: &Place, file: &str) -> Array2<f64> {
     let values = read_array(&place.path(file), None).unwrap();
-    let (n, width) = (values.shape()[0], values.len() / values.shape()[0]);
-    Array2::from_shape_vec((n, width), values.iter().copied().collect()).unwrap()
+    let width = values.len() / values.shape()[0];
+    Array2::from_shape_vec((6, width), values.iter().copied().take(6 * width).collect()).unwrap()
 }
 
 fn fail(place: &Place, command: &str, code: i32) -> String {
@@ -60,7 +62,7 @@ fn rows_and_pieces_make_the_layers_values() {
             (0..r).map(|r| slope[[k, r]] * u + offset[[k, r]]).fold(f64::NEG_INFINITY, f64::max)
         });
     }
-    place.done(&format!("run digits_relu.onnx --precision f64 {DATA} -o y.npy"));
+    place.done(&format!("run digits_relu.onnx --precision f64 {ROWS} -o y.npy"));
     assert!(relative_difference(z, rows(&place, "y.npy").iter().copied()) < EXACT);
     let text = place.done("operators digits_relu.onnx");
     assert!(text.contains("max-affine") && text.contains(names[0]), "{text}");
@@ -75,6 +77,10 @@ fn all_pieces_of_some_units_of_a_pool() {
     let (number, name) = (pool["number"].as_u64().unwrap(), pool["name"].as_str().unwrap());
     let before = pool["inputs"][0]["name"].as_str().unwrap();
     place.succeed(&format!("operators digits_cnn.onnx --layer {name} --units 3..9 --full -o o.npz"));
+    let same = place.succeed(&format!("operators digits_cnn.onnx --layer {name} --units 3..9 -o c.npz"));
+    assert!(same["bytes"].as_u64().unwrap() < 1000);
+    let [elements, rows_of, columns] =
+        ["elements", "rows", "columns"].map(|array| read(&place, "c.npz", &format!("{number}.{array}")));
     let mut names = array_names(&place.path("o.npz")).unwrap();
     names.sort();
     assert_eq!(names, [format!("{number}.A"), format!("{number}.B")]);
@@ -83,7 +89,7 @@ fn all_pieces_of_some_units_of_a_pool() {
     let r = pool["pieces"].as_u64().unwrap() as usize;
     assert_eq!((a.shape()[0], a.shape()[1], b.shape()), (6, r, &[6, r][..]));
     for node in [name, before] {
-        place.done(&format!("run digits_cnn.onnx --node {node} --precision f64 {DATA} -o {node}.npy"));
+        place.done(&format!("run digits_cnn.onnx --node {node} --precision f64 {ROWS} -o {node}.npy"));
     }
     let (z, y) = (rows(&place, &format!("{before}.npy")), rows(&place, &format!("{name}.npy")));
     for (z, y) in z.outer_iter().zip(y.outer_iter()) {
@@ -92,6 +98,10 @@ fn all_pieces_of_some_units_of_a_pool() {
                 let row = a.index_axis(Axis(0), unit);
                 row.index_axis(Axis(0), r).iter().zip(z).map(|(a, z)| a * z).sum::<f64>() + b[[unit, r]]
             };
+            for r in 0..r {
+                let row = rows_of.iter().position(|&row| row == elements[[unit, r]]).unwrap();
+                assert_eq!(score(r), z[columns[row] as usize]);
+            }
             assert_eq!((0..r).map(score).fold(f64::NEG_INFINITY, f64::max), y[3 + unit]);
         }
     }
@@ -129,16 +139,20 @@ fn a_layer_alone_is_affine_in_what_it_takes() {
     let told = place.succeed("operators digits_cnn.onnx");
     for layer in told["layers"].as_array().unwrap() {
         let name = layer["name"].as_str().unwrap();
-        let from = layer["inputs"][0]["name"].as_str().unwrap();
         place.done(&format!("templates digits_cnn.onnx --layer {name} --alone {DATA} -o t.npz"));
-        place.done(&format!("run digits_cnn.onnx --node {name} --precision f64 {DATA} -o y.npy"));
-        let z = if layer["number"] == 0 {
-            let x = read(&place, "digits.npz", "x");
-            Array2::from_shape_fn((6, 64), |(i, j)| x.as_slice().unwrap()[i * 64 + j] * 0.0625)
-        } else {
-            place.done(&format!("run digits_cnn.onnx --node {from} --precision f64 {DATA} -o z.npy"));
+        place.done(&format!("run digits_cnn.onnx --node {name} --precision f64 {ROWS} -o y.npy"));
+        let value = |input: &serde_json::Value| {
+            let from = input["name"].as_str().unwrap();
+            if from == "image" {
+                let x = read(&place, "digits.npz", "x");
+                return Array2::from_shape_fn((6, 64), |(i, j)| x.as_slice().unwrap()[i * 64 + j] * 0.0625);
+            }
+            place.done(&format!("run digits_cnn.onnx --node {from} --precision f64 {ROWS} -o z.npy"));
             rows(&place, "z.npy")
         };
+        let values: Vec<Array2<f64>> = layer["inputs"].as_array().unwrap().iter().map(value).collect();
+        let views: Vec<_> = values.iter().map(Array2::view).collect();
+        let z = ndarray::concatenate(Axis(1), &views).unwrap();
         let (a, b) = (read(&place, "t.npz", "A"), read(&place, "t.npz", "b"));
         assert_eq!(a.shape(), [6, layer["units"].as_u64().unwrap() as usize, z.ncols()]);
         let found = b.indexed_iter().map(|(at, b)| {
@@ -159,7 +173,7 @@ fn saved_splines_are_read_without_detour() {
     place.done(&format!("layers digits_sigmoid.onnx {DATA} --points 0..6 --pieces 4 --save -o out"));
     let model = "out/splined-4.onnx";
     place.done(&format!("templates {model} {DATA} --precision f64 -o t.npz"));
-    place.done(&format!("run {model} --precision f64 {DATA} -o y.npy"));
+    place.done(&format!("run {model} --precision f64 {ROWS} -o y.npy"));
     let x = read(&place, "digits.npz", "x");
     let (a, b) = (read(&place, "t.npz", "A"), read(&place, "t.npz", "b"));
     let found = b.indexed_iter().map(|(at, b)| {
@@ -176,7 +190,9 @@ fn saved_splines_are_read_without_detour() {
         let layers = told["layers"].as_array().unwrap();
         layers.iter().filter(|layer| layer["form"] != "affine").count()
     };
-    assert!(bends(&listed) >= bends(&direct));
+    assert_eq!(bends(&listed), bends(&direct));
+    let relu = place.succeed(&format!("distance digits_relu.onnx {DATA} -o d.npy"));
+    assert_eq!(told["units"], relu["units"]);
     place.done(
         "plane out/splined-4.onnx --data digits.npz --key x --scale 0.0625 --through 0,1,2 -o plane.npz",
     );

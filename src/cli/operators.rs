@@ -23,7 +23,7 @@ use super::session::{Job, Session, take};
     fenchel operators model.onnx --layer relu2 --units 0..10 --full -o pieces.npz, \
     fenchel operators sigmoid.onnx --pieces 8 --data x.npy -o operators.npz\n\n\
     Each layer takes values of layers before it, side by side z [D], forms u = W z + b, and each of its K units picks one of \
-    R affine pieces of u. Arrays of layer 0 (and so on): 0.W [n, D] and 0.b [n], for the elements 0.rows [n] of u; 0.slope, \
+    R affine pieces of u. Arrays of layer 0 (and so on): 0.W [n, D] and 0.b [n], for the elements 0.rows [n] of u (where u is part of z, 0.columns [n] alone, which elements they are); 0.slope, \
     0.offset [K, R] and 0.knots [K, R - 1] of elementwise functions, with 0.convex_slope, 0.convex_offset (the largest \
     counts) and 0.concave_slope, 0.concave_offset (the smallest counts) where these add up to one that is neither; \
     0.elements [K, R] of maxima, the element of u that each piece is, 4294967295 in the padding. With --full 0.A [K, R, D] and \
@@ -201,6 +201,8 @@ struct Arrays<'a> {
     units: Range<usize>,
     /// The elements of `u` whose rows are written.
     rows: Vec<usize>,
+    /// The elements of `z` that they are, where they are such.
+    columns: Option<Vec<usize>>,
     full: bool,
     /// Pieces of the two parts, at most, where both count.
     parts: Option<[usize; 2]>,
@@ -219,7 +221,8 @@ impl<'a> Arrays<'a> {
             let most = units.clone().filter_map(|unit| layer.elementwise(unit)).map(|pieces| pieces.split());
             parts = Some(most.fold([1, 1], |[a, b], [c, d]| [a.max(c.slopes.len()), b.max(d.slopes.len())]));
         }
-        Self { number, layer, rows: layer.elements(units.clone()), units, full, parts }
+        let rows = layer.elements(units.clone());
+        Self { number, layer, columns: layer.selected(&rows), rows, units, full, parts }
     }
 
     fn shapes(&self) -> Vec<(&'static str, Kind, Vec<usize>)> {
@@ -227,11 +230,13 @@ impl<'a> Arrays<'a> {
         let mut shapes = match (self.full, self.layer.elementwise(0).is_some()) {
             (true, _) => vec![("A", Kind::Float, vec![n, r, d]), ("B", Kind::Float, vec![n, r])],
             (false, elementwise) => {
-                let mut shapes = vec![
-                    ("rows", Kind::Index, vec![m]),
-                    ("W", Kind::Float, vec![m, d]),
-                    ("b", Kind::Float, vec![m]),
-                ];
+                let mut shapes = vec![("rows", Kind::Index, vec![m])];
+                if self.columns.is_some() {
+                    shapes.push(("columns", Kind::Index, vec![m]));
+                } else {
+                    shapes.push(("W", Kind::Float, vec![m, d]));
+                    shapes.push(("b", Kind::Float, vec![m]));
+                }
                 if !elementwise {
                     shapes.push(("elements", Kind::Index, vec![n, r]));
                 }
@@ -279,20 +284,25 @@ impl<'a> Arrays<'a> {
         context: &Context,
         writer: &mut NpzWriter,
     ) -> Result<()> {
-        let map = operators.map(self.layer, engine, context)?;
+        let numbers = |of: &[usize]| of.iter().map(|&i| i as u32).collect::<Vec<_>>();
         if self.full {
+            let map = operators.map(self.layer, engine, context)?;
             map.pieces(self.units.clone(), context, |_, pieces| {
                 writer.append(&self.name("A"), &pieces.slopes)?;
                 writer.append(&self.name("B"), &pieces.offsets)
             })?;
         } else {
-            for rows in self.rows.chunks(map.at_once()) {
-                context.check()?;
-                let affine = map.rows(rows)?;
-                let numbers: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
-                writer.append(&self.name("rows"), &numbers)?;
-                writer.append(&self.name("W"), &affine.slopes)?;
-                writer.append(&self.name("b"), &affine.offsets)?;
+            writer.append(&self.name("rows"), &numbers(&self.rows))?;
+            if let Some(columns) = &self.columns {
+                writer.append(&self.name("columns"), &numbers(columns))?;
+            } else {
+                let map = operators.map(self.layer, engine, context)?;
+                for rows in self.rows.chunks(map.at_once()) {
+                    context.check()?;
+                    let affine = map.rows(rows)?;
+                    writer.append(&self.name("W"), &affine.slopes)?;
+                    writer.append(&self.name("b"), &affine.offsets)?;
+                }
             }
         }
         let floats =

@@ -226,6 +226,29 @@ impl SplineOperator {
         elements
     }
 
+    /// The elements of `z` that some of `u` are, where there is nothing in between: `W` is a selection, and `b` is 0.
+    pub fn selected(&self, elements: &[usize]) -> Option<Vec<usize>> {
+        let mut starts = vec![];
+        let mut first = 0;
+        for (node, positions) in &self.ports {
+            let mut column = 0;
+            let input = self.inputs.iter().find(|input| {
+                column += input.elements;
+                input.node == *node
+            })?;
+            starts.push((first, column - input.elements, positions));
+            first += positions.as_ref().map_or(input.elements, Vec::len);
+        }
+        let column = |&element: &usize| {
+            let port = starts.iter().rfind(|(first, ..)| *first <= element);
+            port.map_or(0, |(first, column, positions)| {
+                let own = element - first;
+                column + positions.as_ref().map_or(own, |positions| positions[own])
+            })
+        };
+        Some(elements.iter().map(column).collect())
+    }
+
     /// The elements of `u` that some units depend on, ascending.
     pub fn elements(&self, units: Range<usize>) -> Vec<usize> {
         let Some(Bend::Largest(windows)) = &self.bend else { return units.collect() };
