@@ -151,7 +151,7 @@ fn a_layer_alone_is_affine_in_what_it_takes() {
             rows(&place, "z.npy")
         };
         let values: Vec<Array2<f64>> = layer["inputs"].as_array().unwrap().iter().map(value).collect();
-        let views: Vec<_> = values.iter().map(Array2::view).collect();
+        let views: Vec<_> = values.iter().map(|value| value.view()).collect();
         let z = ndarray::concatenate(Axis(1), &views).unwrap();
         let (a, b) = (read(&place, "t.npz", "A"), read(&place, "t.npz", "b"));
         assert_eq!(a.shape(), [6, layer["units"].as_u64().unwrap() as usize, z.ncols()]);

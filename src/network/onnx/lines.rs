@@ -8,10 +8,20 @@ use crate::engine::Arithmetic;
 use crate::network::operators::{ArithmeticConstant, Branches, ReduceMax};
 use crate::network::{Network, Node, Op};
 
-/// A spline, of the value of a node, and the nodes that computed it.
+/// A spline of some elements, and the nodes that computed it.
 struct Spline {
     function: PiecewiseAffine,
-    input: usize,
+    /// Nodes that hold these elements, whatever their shapes.
+    inputs: Vec<usize>,
+    within: Vec<usize>,
+}
+
+/// Lines of some elements: slopes and offsets.
+struct Lines {
+    lines: Vec<[f64; 2]>,
+    /// Nodes that hold the elements, whatever their shapes.
+    inputs: Vec<usize>,
+    /// The nodes between.
     within: Vec<usize>,
 }
 
@@ -20,22 +30,22 @@ pub(super) fn read(mut network: Network) -> Network {
     let mut within = vec![];
     for i in 0..network.nodes.len() {
         let Some(spline) = spline(&network.nodes, i) else { continue };
-        // The sum is of a column; behind it the axes come back, where there are several.
-        let shape = network.nodes[spline.input].shape.clone();
-        let back = |node: &Node| {
-            node.inputs == [i] && matches!(node.op, Some(Op::Reshape(_))) && node.shape == shape
+        // It stands for the activation, whose name is the value's or, where no axes come back, a further one of the sum.
+        let named = |end: usize, ending: &str| {
+            let prefix = network.nodes[end].name.strip_suffix(ending)?;
+            let name = prefix.trim_end_matches('\'').strip_suffix("/spline")?;
+            (network.names.get(name) == Some(&end)).then(|| (end, name.to_owned()))
         };
-        let end = if network.nodes[i].shape == shape { Some(i) } else { network.nodes.iter().position(back) };
-        let Some(end) = end else { continue };
+        let back = |node: &Node| node.inputs == [i] && matches!(node.op, Some(Op::Reshape(_)));
+        let behind = || network.nodes.iter().position(back).and_then(|end| named(end, "/output"));
+        let Some((end, name)) = named(i, "/sum").or_else(behind) else { continue };
+        let shape = &network.nodes[end].shape;
+        let input = spline.inputs.iter().find(|&&input| network.nodes[input].shape == *shape);
+        let Some(&input) = input else { continue };
         let node = &mut network.nodes[end];
-        (node.op, node.inputs) = (Some(Op::PiecewiseAffine(spline.function)), vec![spline.input]);
-        // The sum stands for the activation, whose name is a further one of it.
-        if let Some(name) = node.name.strip_suffix("/spline/sum").map(str::to_owned)
-            && network.names.get(&name) == Some(&end)
-        {
-            node.name.clone_from(&name);
-            node.value = name;
-        }
+        (node.op, node.inputs) = (Some(Op::PiecewiseAffine(spline.function)), vec![input]);
+        node.name.clone_from(&name);
+        node.value = name;
         within.extend(spline.within);
         within.push(i);
     }
@@ -49,27 +59,23 @@ fn spline(nodes: &[Node], i: usize) -> Option<Spline> {
     else {
         return None;
     };
-    let mut within = vec![a, b];
-    let (column, convex) = lines(nodes, maximum(nodes, a)?, &mut within)?;
+    let convex = lines(nodes, maximum(nodes, a)?)?;
     let inner = negated(nodes, b)?;
     let turned = maximum(nodes, inner)?;
-    within.extend([inner, turned]);
-    let (other, concave) = lines(nodes, negated(nodes, turned)?, &mut within)?;
-    let is_column = matches!(nodes[column].op, Some(Op::Reshape(_)));
-    if other != column || !is_column {
-        return None;
-    }
-    within.push(column);
-    let negative: Vec<[f64; 2]> = concave.iter().map(|line| line.map(|v| -v)).collect();
-    let function = envelope(&convex, 1.0)?.plus(&envelope(&negative, -1.0)?);
-    Some(Spline { function, input: nodes[column].inputs[0], within })
+    let concave = lines(nodes, negated(nodes, turned)?)?;
+    let inputs: Vec<usize> =
+        convex.inputs.into_iter().filter(|input| concave.inputs.contains(input)).collect();
+    let negative: Vec<[f64; 2]> = concave.lines.iter().map(|line| line.map(|v| -v)).collect();
+    let function = envelope(&convex.lines, 1.0)?.plus(&envelope(&negative, -1.0)?);
+    let within = [&[a, b, inner, turned][..], &convex.within, &concave.within].concat();
+    Some(Spline { function, inputs, within })
 }
 
 /// What node `i` takes the largest element of each row of.
 fn maximum(nodes: &[Node], i: usize) -> Option<usize> {
     match (&nodes[i].op, &nodes[i].inputs[..]) {
         (Some(Op::ReduceMax(ReduceMax { axes, keep: false })), &[rows])
-            if axes[..] == [1] && nodes[rows].shape.len() == 2 =>
+            if axes[..] == [nodes[rows].shape.len().checked_sub(1)?] =>
         {
             Some(rows)
         }
@@ -83,14 +89,33 @@ fn negated(nodes: &[Node], i: usize) -> Option<usize> {
     values.iter().all(|&v| v == -1.0).then_some(rows)
 }
 
-/// The column `u [n, 1]` of which node `i` is lines `[n, P]`, and their slopes and offsets.
-fn lines(nodes: &[Node], i: usize, within: &mut Vec<usize>) -> Option<(usize, Vec<[f64; 2]>)> {
-    let (products, offsets) = constant(nodes, i, Arithmetic::Add)?;
+/// The lines that the rows `[.., P]` of a node are, of elements in a column `[.., 1]`.
+fn lines(nodes: &[Node], rows: usize) -> Option<Lines> {
+    let count = *nodes[rows].shape.last()?;
+    // A single line needs no column.
+    let mut within = same_elements(nodes, rows);
+    let last = within.pop()?;
+    let (products, offsets) = constant(nodes, last, Arithmetic::Add)?;
     let (column, slopes) = constant(nodes, products, Arithmetic::Mul)?;
-    let (&[n, 1], &[rows, count]) = (&nodes[column].shape[..], &nodes[i].shape[..]) else { return None };
-    within.extend([i, products]);
-    let fits = rows == n && slopes.len() == count && offsets.len() == count;
-    fits.then(|| (column, slopes.into_iter().zip(offsets).map(|(slope, offset)| [slope, offset]).collect()))
+    let is_column = nodes[column].shape.last() == Some(&1) && within.is_empty();
+    if slopes.len() != count || offsets.len() != count || !(is_column || count == 1) {
+        return None;
+    }
+    let inputs = same_elements(nodes, column);
+    within.extend([last, products]);
+    within.extend(&inputs);
+    let lines = slopes.into_iter().zip(offsets).map(|(slope, offset)| [slope, offset]).collect();
+    Some(Lines { lines, inputs, within })
+}
+
+/// A node and those that it is another shape of.
+fn same_elements(nodes: &[Node], mut i: usize) -> Vec<usize> {
+    let mut same = vec![i];
+    while let (Some(Op::Reshape(_)), &[from]) = (&nodes[i].op, &nodes[i].inputs[..]) {
+        i = from;
+        same.push(i);
+    }
+    same
 }
 
 /// What node `i` adds a constant row to, or multiplies with one.
