@@ -6,7 +6,7 @@ mod common;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use common::{dense, mlp, random, random_rows};
+use common::{dense, gpu, mlp, random, random_rows};
 use fenchel::data::{Dataset, array_names, read_array};
 use fenchel::engine::{Activation, Context, Cpu, Window};
 use fenchel::maso::{
@@ -273,6 +273,16 @@ fn distances_are_shares_of_units_apart() {
             all
         };
         assert_eq!(matrix(&Context::default()), expected);
+        if let Some(gpu) = gpu() {
+            let mut all = vec![];
+            let tiles = Context::default().with_memory(samples.bytes() + others.bytes() + 20 * 53 * 12);
+            let add = |_, block: &[f32]| {
+                all.extend_from_slice(block);
+                Ok(())
+            };
+            distances.matrix(&gpu, &samples, &others, &tiles, add).unwrap();
+            assert_eq!(all, expected);
+        }
         let little = samples.bytes() + others.bytes() + 5 * 53 * 12;
         assert_eq!(matrix(&Context::default().with_memory(little)), expected);
         let nothing = Context::default().with_memory(samples.bytes());

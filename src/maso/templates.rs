@@ -99,7 +99,7 @@ pub fn layer_templates<E: Engine>(
     context: &Context,
     mut each: impl FnMut(LayerTemplates<E::Scalar>) -> Result<()>,
 ) -> Result<()> {
-    let map = operators.map(layer, engine, context)?;
+    let map = operators.map(layer, engine, context)?.keep(context)?;
     let coded = if layer.pieces() > 1 {
         let choice = LayerChoice::One(layer.name().to_owned());
         let codes = Codes::new(engine, &choice.part(operators.network())?, &choice, "a layer's templates")?;

@@ -20,6 +20,8 @@ pub struct LayerMap<'a, E: Engine> {
     engine: E,
     dimension: usize,
     ports: Vec<Port<'a, E>>,
+    /// Elements of `u`.
+    elements: usize,
     /// Rows that are computed at once.
     rows: usize,
     /// All rows, where they are kept.
@@ -53,7 +55,7 @@ struct Part<E: Engine> {
 }
 
 impl SplineOperators {
-    /// The affine functions of a layer, laid out on an engine; within half of `memory` bytes they are kept.
+    /// The affine functions of a layer, laid out on an engine.
     ///
     /// # Errors
     /// As [`Network::compile`]; [`Error::Memory`] where not even one row fits.
@@ -76,12 +78,16 @@ impl SplineOperators {
         }
         let dimension = layer.dimension();
         let row = ((dimension + 1) * size_of::<E::Scalar>()) as u64;
-        let mut map = LayerMap { layer, engine: engine.clone(), dimension, ports, rows: 1, kept: None };
+        let mut map = LayerMap {
+            layer,
+            engine: engine.clone(),
+            dimension,
+            ports,
+            elements: first,
+            rows: 1,
+            kept: None,
+        };
         map.rows = map.plan(row, context.memory())?;
-        if row.saturating_mul(first as u64) <= context.memory() / 2 {
-            let all: Vec<usize> = (0..first).collect();
-            map.kept = Some(map.rows(&all)?);
-        }
         Ok(map)
     }
 
@@ -128,6 +134,18 @@ impl<'a, E: Engine> LayerMap<'a, E> {
     /// The layer.
     pub fn layer(&self) -> &'a SplineOperator {
         self.layer
+    }
+
+    /// The same with all rows computed once for all, where they fit half of the context's budget.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub fn keep(mut self, context: &Context) -> Result<Self> {
+        let row = ((self.dimension + 1) * size_of::<E::Scalar>()) as u64;
+        if row.saturating_mul(self.elements as u64) <= context.memory() / 2 {
+            self.kept = Some(self.rows(&(0..self.elements).collect::<Vec<_>>())?);
+        }
+        Ok(self)
     }
 
     /// How many rows are computed at once, and fit.
