@@ -14,6 +14,9 @@ use super::{Codes, Packed};
 /// Samples that are compared with others at once at most: more gains nothing.
 const SAMPLES: usize = 1024;
 
+/// Those for each thread: the counts of few rows are still in cache when distances are made of them.
+const PER_THREAD: usize = 64;
+
 /// Compares samples by the codes of some layers.
 #[derive(Debug, Clone)]
 pub struct Distances {
@@ -188,7 +191,8 @@ impl Distances {
         let tiles = Chunks::within(what, others.len(), own, held, left, fit(own))?;
         // Counts twice, and what becomes of them: distances, or candidates.
         let row = own + others.len() as u64 * (2 * word + size_of::<[u32; 2]>() as u64);
-        let at_once = SAMPLES.min(fit(others.len() as u64 * word)).max(1);
+        let at_once = SAMPLES.min(PER_THREAD * engine.parallelism());
+        let at_once = at_once.min(fit(others.len() as u64 * word)).max(1);
         let fixed = held + tiles.size() as u64 * own;
         let rows =
             Chunks::within(what, samples.len(), row * engine.in_flight() as u64, fixed, memory, at_once)?;
