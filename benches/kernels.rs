@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fenchel::engine::{
     Activation, Cpu, Curvature, DeviceChoice, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, MaxAffineSpec,
-    Pulls, Search, SoftHalves, SoftSpec, SplineEngine, Step, Window, device,
+    Packing, Pulls, Search, SoftHalves, SoftSpec, SplineEngine, Step, UnitWords, Window, device,
 };
 use fenchel::maso::SplinedActivation;
 use fenchel::network::operators::Dense;
@@ -257,6 +257,28 @@ fn convolution(criterion: &mut Criterion, on: &str, engine: &impl Engine<Scalar 
     group.finish();
 }
 
+/// In how many units codes differ, for ReLU and for units of 5 to 8 pieces: `N M` pairs.
+fn hamming(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("hamming, {on}"));
+    let n = 4096 / few;
+    for (units, bits) in [(1024, 1), (1024, 3)] {
+        let words = Packing { first: 0, bits }.words(units);
+        let codes: Vec<u32> =
+            random(n * words).iter().map(|v| v.to_bits() & (u32::MAX >> (32 % bits))).collect();
+        let codes = engine.upload_codes(&codes, words).expect("fits");
+        let units_of = [UnitWords { words: 0..words, bits }];
+        group.throughput(Throughput::Elements((n * n) as u64));
+        group.bench_function(format!("N=M={n}, {units} units of {bits} bits"), |bencher| {
+            bencher.iter(|| {
+                let counts = engine.hamming(&codes, &codes, &units_of).expect("runs");
+                let request = engine.request_codes(counts).expect("starts");
+                black_box(engine.receive_codes(request).expect("finishes"))
+            });
+        });
+    }
+    group.finish();
+}
+
 fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
     envelope(criterion, on, engine, few);
     soft_envelope(criterion, on, engine, few);
@@ -268,6 +290,7 @@ fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = 
     jets(criterion, on, engine, few);
     dense(criterion, on, engine, few);
     convolution(criterion, on, engine, few);
+    hamming(criterion, on, engine, few);
 }
 
 /// On the processor, and on the best adapter there is; a software one takes smaller jobs.

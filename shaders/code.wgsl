@@ -55,17 +55,11 @@ fn units_of(index: u32) -> Units {
     return Units(row * params.units + within, within, count, row * params.row + params.start + word);
 }
 
-// How many knots lie below u. The same steps for every u.
-fn piece_of(u: f32) -> u32 {
-    var start = 0u;
-    var length = params.knots;
-    while length > 0u {
-        let half = (length + 1u) / 2u;
-        start += select(0u, half, knots[start + half - 1u] < u);
-        length -= half;
-    }
-    return start;
+fn knot(i: u32) -> f32 {
+    return knots[i];
 }
+
+//!include search
 
 @compute @workgroup_size(256)
 fn values(

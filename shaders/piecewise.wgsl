@@ -26,17 +26,11 @@ var<immediate> params: Params;
 
 //!include grid
 
-// The piece of u: as many as there are knots below it. The same steps for every u.
-fn piece_of(u: f32) -> u32 {
-    var start = 0u;
-    var length = params.knots;
-    while length > 0u {
-        let half = (length + 1u) / 2u;
-        start += select(0u, half, pieces[start + half - 1u].knot < u);
-        length -= half;
-    }
-    return start;
+fn knot(i: u32) -> f32 {
+    return pieces[i].knot;
 }
+
+//!include search
 
 @compute @workgroup_size(256)
 fn piecewise(

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use common::{dense, mlp, random, random_rows};
+use common::{dense, gpu, mlp, random, random_rows};
 use fenchel::data::{Dataset, array_names, read_array};
 use fenchel::engine::{Activation, Context, Cpu, Window};
 use fenchel::maso::{
@@ -236,17 +236,7 @@ fn mixed() -> Network {
 
 /// The codes of each row, one unit after the other.
 fn unpacked(codes: &Codes<Cpu<f64>>, packed: &Packed) -> Vec<Vec<u32>> {
-    let of = |i: usize| {
-        let row = packed.row(i);
-        let layers = codes.layers().iter();
-        let units = layers.flat_map(|layer| {
-            let mut layer = layer.clone();
-            layer.packing.first = codes.words_of(&layer).start;
-            layer.unpack(row).collect::<Vec<_>>()
-        });
-        units.collect()
-    };
-    (0..packed.len()).map(of).collect()
+    (0..packed.len()).map(|i| codes.unpack(packed.row(i))).collect()
 }
 
 fn share_apart(a: &[u32], b: &[u32]) -> f32 {
@@ -274,7 +264,7 @@ fn distances_are_shares_of_units_apart() {
         let matrix = |context: &Context| {
             let mut all = vec![];
             distances
-                .matrix(&samples, &others, context, |range, block| {
+                .matrix(&Cpu::<f64>::new(), &samples, &others, context, |range, block| {
                     assert_eq!(range.len() * 53, block.len());
                     all.extend_from_slice(block);
                     Ok(())
@@ -283,10 +273,20 @@ fn distances_are_shares_of_units_apart() {
             all
         };
         assert_eq!(matrix(&Context::default()), expected);
+        if let Some(gpu) = gpu() {
+            let mut all = vec![];
+            let tiles = Context::default().with_memory(samples.bytes() + others.bytes() + 20 * 53 * 12);
+            let add = |_, block: &[f32]| {
+                all.extend_from_slice(block);
+                Ok(())
+            };
+            distances.matrix(&gpu, &samples, &others, &tiles, add).unwrap();
+            assert_eq!(all, expected);
+        }
         let little = samples.bytes() + others.bytes() + 5 * 53 * 12;
         assert_eq!(matrix(&Context::default().with_memory(little)), expected);
         let nothing = Context::default().with_memory(samples.bytes());
-        let refused = distances.matrix(&samples, &others, &nothing, |_, _| Ok(()));
+        let refused = distances.matrix(&Cpu::<f64>::new(), &samples, &others, &nothing, |_, _| Ok(()));
         assert!(refused.unwrap_err().to_string().contains("raise --memory"));
     }
 }
@@ -307,7 +307,7 @@ fn neighbours_are_the_nearest_of_the_matrix() {
         let (mut indices, mut found) = (vec![], vec![]);
         let context = Context::default().with_memory(2 * samples.bytes() + 7 * 60 * 12);
         distances
-            .neighbours(&samples, &samples, same, count, &context, |near| {
+            .neighbours(&Cpu::<f64>::new(), [&samples; 2], same, count, &context, |near| {
                 assert_eq!(near.range.start, indices.len() / count);
                 indices.extend(near.indices);
                 found.extend(near.distances);
@@ -325,7 +325,9 @@ fn neighbours_are_the_nearest_of_the_matrix() {
         }
     }
     for (same, count) in [(true, 0), (true, 60), (false, 61)] {
-        let refused = distances.neighbours(&samples, &samples, same, count, &Context::default(), |_| Ok(()));
+        let refused =
+            distances
+                .neighbours(&Cpu::<f64>::new(), [&samples; 2], same, count, &Context::default(), |_| Ok(()));
         assert!(refused.unwrap_err().to_string().contains("neighbours: expected 1 to"));
     }
 }

@@ -10,8 +10,9 @@ use common::regions::{layer, relus, shared};
 use common::{dense, mlp, random};
 use fenchel::Error;
 use fenchel::activation::{Piece, PiecewiseAffine};
-use fenchel::data::read_array;
+use fenchel::data::{Dataset, read_array};
 use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Window};
+use fenchel::maso::{self, LayerChoice};
 use fenchel::network::operators::{
     ArithmeticConstant, AveragePool, Branches, Convolution, Dense, MaxPool, PRelu, ReduceMax, Reshape,
     ScaleShift,
@@ -449,6 +450,13 @@ fn functions_with_many_knots() {
     let network = builder.finish(&[end]).unwrap();
     let partition = check(&network, 100);
     assert_eq!(partition.layers()[0].bits(), 3);
+    // Codes of regions are packed as those of points are, word for word.
+    let middles: Vec<f64> = (0..partition.len()).flat_map(|i| partition.middle(i)).collect();
+    let middles = Array2::from_shape_vec((partition.len(), 2), middles).unwrap();
+    let data = Dataset::from_array(middles.view()).unwrap();
+    let codes = maso::Codes::new(&Cpu::<f64>::new(), &network, &LayerChoice::All, "a test").unwrap();
+    let packed = codes.of(&data, &Context::default()).unwrap();
+    assert!((0..partition.len()).all(|i| packed.row(i) == partition.region(i).code));
     let seen = check_against_grid(&network, &partition, 120);
     assert!(3 * seen > partition.len(), "the grid sees {seen} of {}", partition.len());
 }

@@ -9,8 +9,8 @@ use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
 use super::{
-    conjugate, difference, distance, layers, legendre, partition, plane, reduce, regions, render, sample,
-    sheet, templates,
+    conjugate, difference, distance, layers, legendre, operators, partition, plane, reduce, regions, render,
+    sample, sheet, templates,
 };
 
 /// Turns trained neural networks into affine pieces and computes with them.
@@ -79,6 +79,8 @@ pub(super) enum Verb {
     Difference(difference::Arguments),
     /// Put splines in the place of a network's activations and measure the error, layer by layer
     Layers(layers::Arguments),
+    /// List the layers of a piecewise affine network as spline operators, and write their slopes and offsets
+    Operators(operators::Arguments),
     /// Compute the affine function that a network is around each input
     Templates(templates::Arguments),
     /// Compare inputs by the pieces that a network's units pick
@@ -406,7 +408,7 @@ pub(super) struct Size {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct List(pub Vec<Range<usize>>);
 
-fn memory(text: &str) -> Result<u64, String> {
+pub(super) fn memory(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit.trim() {

@@ -92,7 +92,7 @@ impl Job for Comparing<'_> {
             let entries =
                 [NpzEntry::new::<u32>("indices", &[n, k]), NpzEntry::new::<f32>("distances", &[n, k])];
             let mut writer = NpzWriter::create(output, entries)?;
-            distances.neighbours(&samples, others, same, k, context, |near| {
+            distances.neighbours(&engine, [&samples, others], same, k, context, |near| {
                 add(&near.distances);
                 writer.append("indices", &near.indices)?;
                 writer.append("distances", &near.distances)
@@ -100,7 +100,7 @@ impl Job for Comparing<'_> {
             writer.finish()?;
         } else {
             let mut writer = NpyWriter::<f32>::create(output, &[n, m])?;
-            distances.matrix(&samples, others, context, |_, distances| {
+            distances.matrix(&engine, &samples, others, context, |_, distances| {
                 add(distances);
                 writer.write(distances)
             })?;

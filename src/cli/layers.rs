@@ -67,7 +67,7 @@ pub(super) struct Arguments {
     pub output: PathBuf,
 }
 
-fn few(text: &str) -> Result<usize, String> {
+pub(super) fn few(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=4096).contains(number));
     number.ok_or_else(|| "expected a number from 1 to 4096".to_owned())
 }

@@ -18,6 +18,7 @@ mod inspect;
 mod layer_choice;
 mod layers;
 mod legendre;
+mod operators;
 mod partition;
 mod picture;
 mod pieces;
@@ -92,6 +93,7 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Sample(arguments) => sample::sample(&session, &arguments),
         Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
         Verb::Difference(arguments) => difference::difference(&session, &arguments),
+        Verb::Operators(arguments) => operators::operators(&session, &arguments),
         Verb::Templates(arguments) => templates::templates(&session, &arguments),
         Verb::Distance(arguments) => distance::distance(&session, &arguments),
         Verb::Layers(arguments) => layers::layers(&session, &arguments),

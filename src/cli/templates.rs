@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::data::{Dataset, NpzEntry, NpzWriter, OutputFile};
 use crate::engine::SplineEngine;
-use crate::maso::{self, Orthogonality, Templates, smooth_nodes};
+use crate::maso::{self, Orthogonality, SplineOperators, Templates, smooth_nodes};
 use crate::network::{Network, Node};
 use crate::spline::check_rows;
 use crate::{Error, Result, Scalar};
@@ -23,7 +23,8 @@ use super::session::{Job, Session, take};
     after_help = "Example: fenchel templates model.onnx --data x.npy --take 0..100 -o templates.npz --correlation\n\n\
     Arrays: A [N,K,D] and b [N,K] with g(x) = A x + b at and around each row x, in the region where all units of the \
     network pick the same affine pieces; with --correlation also correlation [N,K,K], the cosines of the angles between \
-    the templates of different outputs. In f64 on the CPU unless --precision says otherwise."
+    the templates of different outputs. With --layer the units of a layer are the outputs, from the input of the network; with \
+    --alone too from what the layer takes, in the order that fenchel operators lists. In f64 on the CPU unless --precision says otherwise."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -40,6 +41,10 @@ pub(super) struct Arguments {
     /// The layer whose units are taken for the outputs, by the name of its node
     #[arg(long, value_name = "NAME", conflicts_with = "node")]
     pub layer: Option<String>,
+
+    /// The layer alone, as a function of what it takes of the layers before it (A [N,units,D of these values])
+    #[arg(long, requires = "layer", conflicts_with_all = ["outputs", "tangent", "correlation"])]
+    pub alone: bool,
 
     /// Of a smooth network, too: what it has are tangents, which hold at the points alone
     #[arg(long)]
@@ -74,7 +79,55 @@ pub(super) fn templates(session: &Session, arguments: &Arguments) -> Result<()> 
     let data = arguments.data.open()?;
     let rows = take(&data, arguments.take.as_ref(), "--take")?;
     let data = data.select_range(rows)?;
+    if let (true, Some(layer)) = (arguments.alone, &arguments.layer) {
+        let operators = SplineOperators::new(&network)?;
+        return session.on_engine(session.precise(), Alone { session, arguments, layer, operators, data });
+    }
     session.on_engine(session.precise(), Writing { session, arguments, network: &network, data, is_tangent })
+}
+
+struct Alone<'a> {
+    session: &'a Session,
+    arguments: &'a Arguments,
+    layer: &'a str,
+    operators: SplineOperators,
+    data: Dataset,
+}
+
+impl Job for Alone<'_> {
+    type Output = ();
+
+    fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
+        let Self { session, arguments, layer, operators, data } = self;
+        let layer = operators.layer(layer)?;
+        check_rows(&data, operators.dimension())?;
+        let (n, k, d) = (data.len(), layer.units(), layer.dimension());
+        let entries = [NpzEntry::new::<E::Scalar>("A", &[n, k, d]), NpzEntry::new::<E::Scalar>("b", &[n, k])];
+        let mut writer = NpzWriter::create(OutputFile::create(&arguments.output)?, entries)?;
+        let start = Instant::now();
+        maso::layer_templates(&operators, layer, &engine, &data, &session.context, |block| {
+            writer.append("A", &block.rows.slopes)?;
+            writer.append("b", &block.rows.offsets)
+        })?;
+        writer.finish()?;
+        let (seconds, device) = (start.elapsed().as_secs_f64(), engine.describe());
+        let document = json!({
+            "samples": n,
+            "outputs": k,
+            "dimension": d,
+            "inputs": layer.inputs(),
+            "seconds": seconds,
+            "device": device,
+        });
+        session.print(&document, || {
+            let inputs: Vec<&str> = layer.inputs().iter().map(|input| &input.name[..]).collect();
+            format!(
+                "templates of the {k} units of '{}' at {n} samples, of the {d} elements of {}, {seconds:.2} s on {device}\n",
+                layer.name(),
+                inputs.join(", ")
+            )
+        })
+    }
 }
 
 struct Writing<'a> {

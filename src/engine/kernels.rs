@@ -4,7 +4,7 @@ use crate::{Error, Result, Scalar};
 
 use super::Tensor;
 
-pub use super::packing::Packing;
+pub use super::packing::{Packing, UnitWords};
 pub use crate::activation::Activation;
 
 /// Sliding windows over the last two axes, as ONNX has them.

@@ -32,7 +32,7 @@ pub use interval::{Interval, IntervalBuffer};
 pub use kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
     MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftHalves, SoftSpec, SoftValues,
-    Step, Window,
+    Step, UnitWords, Window,
 };
 pub use tensor::Tensor;
 
@@ -391,6 +391,13 @@ pub trait SplineEngine: Engine {
         up: &[Self::Scalar],
         search: Search,
     ) -> Result<SliceValues<Self::Scalar>>;
+
+    /// Copies packed codes `[rows, words]` to the engine.
+    fn upload_codes(&self, values: &[u32], words: usize) -> Result<Self::Codes>;
+
+    /// In how many units each row of codes differs from each of `others`, which has as many words: `[rows, others]`, read
+    /// back as codes are. Units are those of `units`, whose words count.
+    fn hamming(&self, codes: &Self::Codes, others: &Self::Codes, units: &[UnitWords]) -> Result<Self::Codes>;
 
     /// Begins a secant curvature at `points [N, D]` where the network has `values [N, K]`.
     fn secant(

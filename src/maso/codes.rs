@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::data::Dataset;
 use crate::engine::plan::overlapped;
-use crate::engine::{Context, Engine, TensorOf};
+use crate::engine::{Context, Engine, Packing, TensorOf};
 use crate::network::{CodedLayer, Kind, Network, Op, Program};
 use crate::{Error, Result, Scalar};
 
@@ -144,6 +144,15 @@ impl<E: Engine> Codes<E> {
     pub fn words_of(&self, layer: &CodedLayer) -> Range<usize> {
         let words = layer.words();
         words.start - self.first_word()..words.end - self.first_word()
+    }
+
+    /// The code of every unit, layer after layer, from the words of a sample.
+    pub fn unpack(&self, row: &[u32]) -> Vec<u32> {
+        let of = |layer: &CodedLayer| {
+            let packing = Packing { first: self.words_of(layer).start, ..layer.packing };
+            (0..layer.units).map(move |unit| packing.get(row, unit))
+        };
+        self.layers.iter().flat_map(of).collect()
     }
 
     /// In how many units two samples differ, from their words.

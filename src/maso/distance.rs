@@ -3,27 +3,26 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-use crate::engine::plan::Chunks;
-use crate::engine::{Context, Engine, Packing};
+use crate::engine::plan::{Chunks, overlapped};
+use crate::engine::{Context, Engine, SplineEngine, UnitWords};
 use crate::{Error, Result};
 
 use super::{Codes, Packed};
 
-/// Words of a tile of samples that others are compared with while it stays in the first cache.
-const TILE: usize = 4096;
+/// Samples that are compared with others at once at most: more gains nothing.
+const SAMPLES: usize = 1024;
 
-/// Samples that one task compares with all others.
-const TASK: usize = 16;
+/// Those for each thread: the counts of few rows are still in cache when distances are made of them.
+const PER_THREAD: usize = 64;
 
 /// Compares samples by the codes of some layers.
 #[derive(Debug, Clone)]
 pub struct Distances {
-    /// Words side by side whose units have equally many bits.
-    segments: Vec<(Range<usize>, Packing)>,
     words: usize,
+    /// Which of the words have units of how many bits.
+    of_bits: Vec<UnitWords>,
     units: usize,
 }
 
@@ -44,13 +43,13 @@ impl Distances {
     /// # Errors
     /// [`Error::Argument`] for a network without any: nothing tells its inputs apart.
     pub fn new<E: Engine>(codes: &Codes<E>) -> Result<Self> {
-        let mut segments: Vec<(Range<usize>, Packing)> = vec![];
+        let mut of_bits: Vec<UnitWords> = vec![];
         for layer in codes.layers() {
-            let words = codes.words_of(layer);
-            match segments.last_mut() {
+            let (words, bits) = (codes.words_of(layer), layer.packing.bits);
+            match of_bits.last_mut() {
                 // What is left of a word is 0 in both.
-                Some((range, packing)) if packing.bits == layer.packing.bits => range.end = words.end,
-                _ => segments.push((words, layer.packing)),
+                Some(units) if units.bits == bits => units.words.end = words.end,
+                _ => of_bits.push(UnitWords { words, bits }),
             }
         }
         let units = codes.layers().iter().map(|layer| layer.units).sum();
@@ -60,7 +59,7 @@ impl Distances {
                     .to_owned(),
             ));
         }
-        Ok(Self { segments, words: codes.words(), units })
+        Ok(Self { words: codes.words(), of_bits, units })
     }
 
     /// How many units are compared.
@@ -73,30 +72,20 @@ impl Distances {
         (f64::from(differing) / self.units as f64) as f32
     }
 
-    /// In how many units each of `rows` (some samples' words, one after the other) differs from each of `others`.
-    fn count(&self, rows: &[u32], others: &[u32], differing: &mut [u32]) {
-        let count = others.len() / self.words;
-        let per_task = TASK * self.words;
-        differing.par_chunks_mut(TASK * count).zip(rows.par_chunks(per_task)).for_each(
-            |(differing, rows)| {
-                Arch::new().dispatch(Count { distances: self, rows, others, differing });
-            },
-        );
-    }
-
     /// Shows to `each`, in order, some rows of the matrix of distances `[N, M]` of `samples` from `others`; as many at
     /// a time as the context's budget has room for beside both.
     ///
     /// # Errors
     /// [`Error::Memory`] where a row does not fit; [`Error::Cancelled`]; what `each` says.
-    pub fn matrix(
+    pub fn matrix<E: SplineEngine>(
         &self,
+        engine: &E,
         samples: &Packed,
         others: &Packed,
         context: &Context,
         mut each: impl FnMut(Range<usize>, &[f32]) -> Result<()>,
     ) -> Result<()> {
-        self.blocks(samples, others, context, |range, differing| {
+        self.blocks(engine, samples, others, context, |range, differing| {
             let distances: Vec<f32> = differing.par_iter().map(|&count| self.of(count)).collect();
             each(range, &distances)
         })
@@ -107,10 +96,10 @@ impl Distances {
     ///
     /// # Errors
     /// As [`matrix`](Self::matrix); [`Error::Argument`] for no neighbours or more than there are.
-    pub fn neighbours(
+    pub fn neighbours<E: SplineEngine>(
         &self,
-        samples: &Packed,
-        others: &Packed,
+        engine: &E,
+        [samples, others]: [&Packed; 2],
         same: bool,
         count: usize,
         context: &Context,
@@ -120,7 +109,7 @@ impl Distances {
         if count == 0 || count > there_are {
             return Err(Error::Argument(format!("{count} neighbours: expected 1 to {there_are}")));
         }
-        self.blocks(samples, others, context, |range, differing| {
+        self.blocks(engine, samples, others, context, |range, differing| {
             let nearest = |(i, row): (usize, &[u32])| {
                 let mine = range.start + i;
                 let others = row.iter().enumerate().filter(|&(j, _)| !same || j != mine);
@@ -142,66 +131,71 @@ impl Distances {
         })
     }
 
-    fn blocks(
+    /// Counts of differing units, some rows of `[N, M]` at a time.
+    fn blocks<E: SplineEngine>(
         &self,
+        engine: &E,
         samples: &Packed,
         others: &Packed,
         context: &Context,
         mut each: impl FnMut(Range<usize>, &[u32]) -> Result<()>,
     ) -> Result<()> {
-        // Counts, and what becomes of them: distances, or candidates.
-        let row = (others.len() * (size_of::<u32>() + size_of::<[u32; 2]>())) as u64;
-        let held = samples.bytes() + others.bytes();
-        let what = "a row of distances";
-        let most = (rayon::current_num_threads() * TASK).next_multiple_of(TASK) * 4;
-        let chunks = Chunks::within(what, samples.len(), row, held, context.memory(), most)?;
-        let mut differing = vec![0; chunks.size() * others.len()];
+        let [rows, tiles] = self.plan(engine, [samples, others], context.memory())?;
+        let upload = |packed: &Packed, range| engine.upload_codes(packed.rows(range), self.words);
+        // One tile stays where it is; several are copied again for each block of rows.
+        let whole = if tiles.count() == 1 { Some(upload(others, 0..others.len())?) } else { None };
         context.progress().start("rows", samples.len() as u64);
-        for range in chunks.iter() {
+        let start = |range: Range<usize>| {
             context.check()?;
-            let differing = &mut differing[..range.len() * others.len()];
-            differing.fill(0);
-            self.count(samples.rows(range.clone()), others.rows(0..others.len()), differing);
+            let mine = upload(samples, range)?;
+            let request =
+                |others: &E::Codes| engine.request_codes(engine.hamming(&mine, others, &self.of_bits)?);
+            match &whole {
+                Some(others) => Ok(vec![request(others)?]),
+                None => tiles.iter().map(|tile| request(&upload(others, tile)?)).collect(),
+            }
+        };
+        overlapped(engine, rows, start, |range, requests: Vec<E::CodesRequest>| {
+            let counts = requests.into_iter().map(|request| engine.receive_codes(request));
+            let mut counts = counts.collect::<Result<Vec<_>>>()?;
+            let differing = if counts.len() == 1 {
+                counts.swap_remove(0)
+            } else {
+                let mut all = Vec::with_capacity(range.len() * others.len());
+                for row in 0..range.len() {
+                    for (counts, tile) in counts.iter().zip(tiles.iter()) {
+                        all.extend_from_slice(&counts[row * tile.len()..][..tile.len()]);
+                    }
+                }
+                all
+            };
             context.progress().advance(range.len() as u64);
-            each(range, differing)?;
-        }
+            each(range, &differing)
+        })?;
         context.progress().finish();
         Ok(())
     }
-}
 
-/// One task of [`Distances::count`].
-struct Count<'a> {
-    distances: &'a Distances,
-    rows: &'a [u32],
-    others: &'a [u32],
-    differing: &'a mut [u32],
-}
-
-impl NullaryFnOnce for Count<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let Self { distances: Distances { segments, words, .. }, rows, others, differing } = self;
-        let count = others.len() / words;
-        let tile = (TILE / words).max(1);
-        for (t, others) in others.chunks(tile * words).enumerate() {
-            for (row, differing) in rows.chunks_exact(*words).zip(differing.chunks_exact_mut(count)) {
-                let differing = &mut differing[t * tile..];
-                for (range, packing) in segments {
-                    let (mine, lowest) = (&row[range.clone()], packing.lowest());
-                    for (differing, other) in differing.iter_mut().zip(others.chunks_exact(*words)) {
-                        let pairs = mine.iter().zip(&other[range.clone()]);
-                        // A loop of its own: of one bit there is nothing to fold.
-                        *differing += if packing.bits == 1 {
-                            pairs.map(|(a, b)| (a ^ b).count_ones()).sum::<u32>()
-                        } else {
-                            pairs.map(|(a, b)| packing.folded(a ^ b, lowest).count_ones()).sum()
-                        };
-                    }
-                }
-            }
-        }
+    /// How many samples are compared at a time, with how many others.
+    fn plan<E: Engine>(
+        &self,
+        engine: &E,
+        [samples, others]: [&Packed; 2],
+        memory: u64,
+    ) -> Result<[Chunks; 2]> {
+        let what = "a row of distances";
+        let (word, held) = (size_of::<u32>() as u64, samples.bytes() + others.bytes());
+        let (own, most) = (self.words as u64 * word, engine.largest_tensor());
+        let fit = |bytes: u64| usize::try_from(most / bytes.max(1)).unwrap_or(usize::MAX);
+        let left = held + memory.saturating_sub(held) / 2;
+        let tiles = Chunks::within(what, others.len(), own, held, left, fit(own))?;
+        // Counts twice, and what becomes of them: distances, or candidates.
+        let row = own + others.len() as u64 * (2 * word + size_of::<[u32; 2]>() as u64);
+        let at_once = SAMPLES.min(PER_THREAD * engine.parallelism());
+        let at_once = at_once.min(fit(others.len() as u64 * word)).max(1);
+        let fixed = held + tiles.size() as u64 * own;
+        let rows =
+            Chunks::within(what, samples.len(), row * engine.in_flight() as u64, fixed, memory, at_once)?;
+        Ok([rows, tiles])
     }
 }

@@ -11,6 +11,8 @@ use crate::engine::{Context, Engine};
 use crate::network::{Kind, Network, Node, Program, check_finite};
 use crate::{Error, Result, Scalar};
 
+use super::{Codes, LayerChoice, Rows, SplineOperator, SplineOperators};
+
 /// Templates of some outputs at some inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Templates<S> {
@@ -71,6 +73,50 @@ pub fn templates<E: Engine>(
         let offsets = values.iter().zip(slopes.chunks_exact(dimension)).enumerate().map(offset).collect();
         each(Templates { samples, outputs, slopes, offsets })
     })
+}
+
+/// The affine function that one layer is at an input, of what the layer takes: the pieces that its units pick.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerTemplates<S> {
+    /// Which input, as a row of the data.
+    pub sample: usize,
+    /// Which units.
+    pub units: Range<usize>,
+    /// `A_l[x] [units, D]` and `b_l[x] [units]`, with `D` the elements of what the [layer](SplineOperator::inputs) takes.
+    pub rows: Rows<S>,
+}
+
+/// Shows to `each`, in the order of a row-major array `[N, K, D]`, the layer alone at every row of the data: codes by a
+/// forward pass, and the pieces that they pick.
+///
+/// # Errors
+/// As [`Codes::of`] and [`LayerMap::picked`](super::LayerMap::picked); what `each` says.
+pub fn layer_templates<E: Engine>(
+    operators: &SplineOperators,
+    layer: &SplineOperator,
+    engine: &E,
+    data: &Dataset,
+    context: &Context,
+    mut each: impl FnMut(LayerTemplates<E::Scalar>) -> Result<()>,
+) -> Result<()> {
+    let map = operators.map(layer, engine, context)?.keep(context)?;
+    let coded = if layer.pieces() > 1 {
+        let choice = LayerChoice::One(layer.name().to_owned());
+        let codes = Codes::new(engine, &choice.part(operators.network())?, &choice, "a layer's templates")?;
+        let packed = codes.of(data, context)?;
+        Some((codes, packed))
+    } else {
+        None
+    };
+    context.progress().start("samples", data.len() as u64);
+    for sample in 0..data.len() {
+        let picked: Vec<u32> =
+            coded.as_ref().map_or_else(Vec::new, |(codes, packed)| codes.unpack(packed.row(sample)));
+        map.picked(&picked, context, |units, rows| each(LayerTemplates { sample, units, rows }))?;
+        context.progress().advance(1);
+    }
+    context.progress().finish();
+    Ok(())
 }
 
 /// How many samples and how many of their outputs are taken at a time.

@@ -278,6 +278,11 @@ impl Network {
                 }
             }
         };
+        self.cut_at(start, end)
+    }
+
+    /// The part from one position to another.
+    fn cut_at(&self, start: usize, end: usize) -> Result<Self> {
         let mut needed = vec![false; self.nodes.len()];
         needed[end] = true;
         for i in (0..=end).rev() {
@@ -311,6 +316,21 @@ impl Network {
         let names = self.names.iter().filter(|&(_, &i)| needed[i]);
         let names = names.map(|(name, &i)| (name.clone(), position[i])).collect();
         Ok(Self { nodes, outputs: vec![position[end]], names })
+    }
+
+    /// The part from one of some nodes to another, the others at 0.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] where the other depends on an input that is none of these nodes.
+    pub(crate) fn between(&self, nodes: &[usize], input: usize, output: usize) -> Result<Self> {
+        let mut network = self.clone();
+        for &i in nodes.iter().filter(|&&i| i != input) {
+            let node = &mut network.nodes[i];
+            let zeros = vec![0.0; node.shape.iter().product()];
+            let value = Constant::f64(&node.shape[..], zeros)?;
+            (node.op, node.inputs) = (Some(Op::Fixed(Fixed { value })), vec![]);
+        }
+        network.cut_at(input, output)
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Stage {
 
 /// A node that bends, in a graph as it is.
 pub(crate) struct Bending {
+    /// Its position in the graph.
+    pub node: usize,
     /// The node's name.
     pub name: String,
     pub bend: Bend,
@@ -104,7 +106,7 @@ impl Network {
             let node = &self.nodes[i];
             let inputs = node.inputs.iter().map(|&j| (j, self.positions(node, j))).collect();
             let (name, units) = (node.name.clone(), node.shape.iter().product());
-            Ok(Bending { name, bend: self.bend(i, tool)?, units, inputs })
+            Ok(Bending { node: i, name, bend: self.bend(i, tool)?, units, inputs })
         };
         self.bending_nodes(tool)?.into_iter().map(bending).collect()
     }

@@ -1,9 +1,9 @@
 //! Cases of packed codes, against a direct evaluation of every unit.
 
-use fenchel::engine::{Packing, SplineEngine, Window};
+use fenchel::engine::{Packing, SplineEngine, UnitWords, Window};
 use fenchel::{Result, Scalar};
 
-use super::values;
+use super::{random, values};
 
 /// Packs the codes of each row, `[rows, units]`, from word `packing.first` of rows of so many words on.
 fn pack(codes: &[u32], rows: usize, packing: Packing, words: usize, all: &mut [u32]) {
@@ -74,6 +74,58 @@ fn of_picks<E: SplineEngine>(engine: &E, image: [usize; 4], window: Window) -> R
     Ok(engine.receive_codes(engine.request_codes(codes)?)? == packed)
 }
 
+/// In how many units random codes differ, of layers with so many units and bits side by side, by unpacking every one. The
+/// first and the last word of a row count for nothing.
+fn of_hamming<E: SplineEngine>(
+    engine: &E,
+    [rows, others]: [usize; 2],
+    layers: &[(usize, u32)],
+) -> Result<bool> {
+    let mut units = vec![];
+    let mut words = 1;
+    for &(count, bits) in layers {
+        let packing = Packing { first: words, bits };
+        units.push((packing, count));
+        words += packing.words(count);
+    }
+    words += 1;
+    let codes = |seed: u64, rows: usize| {
+        let mut all: Vec<u32> = random(seed, rows * words).iter().map(|v| v.to_bits() as u32).collect();
+        for row in all.chunks_mut(words) {
+            for (layer, &(packing, count)) in units.iter().enumerate() {
+                let codes: Vec<u32> = random(seed + layer as u64, count)
+                    .iter()
+                    .zip(row.iter().cycle())
+                    .map(|(v, word)| (v.to_bits() as u32 & word) >> (32 - packing.bits))
+                    .collect();
+                row[packing.first..][..packing.words(count)].fill(0);
+                pack(&codes, 1, packing, words, row);
+            }
+        }
+        all
+    };
+    let (a, b) = (codes(1, rows), codes(2, others));
+    let mut expected = vec![];
+    for a in a.chunks(words) {
+        for b in b.chunks(words) {
+            let of = |&(packing, count): &(Packing, usize)| {
+                (0..count).filter(|&unit| packing.get(a, unit) != packing.get(b, unit)).count()
+            };
+            expected.push(units.iter().map(of).sum::<usize>() as u32);
+        }
+    }
+    let units: Vec<UnitWords> = units
+        .iter()
+        .map(|&(packing, count)| UnitWords {
+            words: packing.first..packing.first + packing.words(count),
+            bits: packing.bits,
+        })
+        .collect();
+    let [a, b] = [a, b].map(|codes| engine.upload_codes(&codes, words));
+    let counts = engine.hamming(&a?, &b?, &units)?;
+    Ok(engine.receive_codes(engine.request_codes(counts)?)? == expected)
+}
+
 pub(super) fn check_all<E: SplineEngine>(engine: &E, check: &mut impl FnMut(String, f64, Result<f64>)) {
     let wrong = |same: bool| if same { 0.0 } else { 1.0 };
     for (rows, layers) in [
@@ -96,5 +148,15 @@ pub(super) fn check_all<E: SplineEngine>(engine: &E, check: &mut impl FnMut(Stri
     ] {
         let found = of_picks(engine, image, window);
         check(format!("codes of maxima in {image:?}, {window:?}"), 0.0, found.map(wrong));
+    }
+    for (rows, layers) in [
+        ([1, 1], &[(1, 1)][..]),
+        ([65, 130], &[(1030, 1)]),
+        ([3, 200], &[(40, 1), (33, 2), (10, 5)]),
+        ([70, 67], &[(5, 32), (700, 3), (1, 1)]),
+        ([129, 5], &[]),
+    ] {
+        let found = of_hamming(engine, rows, layers);
+        check(format!("differences of {rows:?} codes of {layers:?} units and bits"), 0.0, found.map(wrong));
     }
 }

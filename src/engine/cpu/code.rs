@@ -23,6 +23,27 @@ impl CpuCodes {
         Self { words, values: pool::take(rows * words) }
     }
 
+    /// Those of the host.
+    pub(super) fn of(values: &[u32], words: usize) -> Self {
+        Self { words, values: values.to_vec() }
+    }
+
+    pub(super) fn words(&self) -> usize {
+        self.words
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.values.len() / self.words.max(1)
+    }
+
+    pub(super) fn values(&self) -> &[u32] {
+        &self.values
+    }
+
+    pub(super) fn values_mut(&mut self) -> &mut [u32] {
+        &mut self.values
+    }
+
     pub(super) fn into_values(self) -> Vec<u32> {
         self.values
     }

@@ -15,6 +15,7 @@ mod envelope;
 mod epilogue;
 mod filters;
 mod floor;
+mod hamming;
 mod layout;
 mod matmul;
 mod max_affine;
@@ -42,7 +43,8 @@ use crate::{Error, Result, Scalar};
 
 use super::kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
+    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step,
+    UnitWords, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -427,6 +429,14 @@ macro_rules! engine {
                 search: Search,
             ) -> Result<SliceValues<$S>> {
                 Ok(slice::slice(planes, across, up, search))
+            }
+
+            fn upload_codes(&self, values: &[u32], words: usize) -> Result<CpuCodes> {
+                Ok(CpuCodes::of(values, words))
+            }
+
+            fn hamming(&self, codes: &CpuCodes, others: &CpuCodes, units: &[UnitWords]) -> Result<CpuCodes> {
+                Ok(hamming::hamming(codes, others, units))
             }
 
             fn secant(

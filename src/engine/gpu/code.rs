@@ -45,6 +45,23 @@ impl GpuCodes {
         Ok(Self { buffer: gpu.0.allocate(rows * words)?, rows, words })
     }
 
+    /// Those of the host.
+    pub(super) fn of(gpu: &Gpu, values: &[u32], words: usize) -> Result<Self> {
+        Ok(Self { buffer: gpu.constants(values)?, rows: values.len() / words.max(1), words })
+    }
+
+    pub(super) fn buffer(&self) -> &Pooled {
+        &self.buffer
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn words(&self) -> usize {
+        self.words
+    }
+
     /// For so many units in each row.
     fn params(&self, units: usize, packing: Packing) -> Params {
         let words = packing.words(units);

@@ -16,6 +16,7 @@ mod distances;
 mod envelope;
 mod faults;
 mod floor;
+mod hamming;
 mod layout;
 mod matmul;
 mod max_affine;
@@ -44,7 +45,8 @@ use crate::{Error, Result};
 use super::device::Adapter;
 use super::kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
+    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step,
+    UnitWords, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -447,6 +449,14 @@ impl SplineEngine for Gpu {
         search: Search,
     ) -> Result<SliceValues<f32>> {
         slice::slice(self, planes, across, up, search)
+    }
+
+    fn upload_codes(&self, values: &[u32], words: usize) -> Result<GpuCodes> {
+        GpuCodes::of(self, values, words)
+    }
+
+    fn hamming(&self, codes: &GpuCodes, others: &GpuCodes, units: &[UnitWords]) -> Result<GpuCodes> {
+        hamming::hamming(self, codes, others, units)
     }
 
     fn secant(&self, points: &GpuTensor, values: &GpuTensor, center: &[f64]) -> Result<GpuSecant> {

@@ -20,6 +20,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "envelope",
     "envelope_fused",
     "floor",
+    "hamming",
     "layout",
     "matmul",
     "max_affine",
@@ -40,6 +41,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "shared/grid",
     "shared/insert",
     "shared/product",
+    "shared/search",
     "shared/team",
 ];
 

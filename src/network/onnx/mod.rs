@@ -6,7 +6,7 @@
 //! another axis, and share one with others, as attention does; an output has it in axis 0 again. A node that would
 //! mix it with other axes is refused. Nodes keep their names in the file, or that of their first output where they
 //! have none; one that takes several operators of the table gives its name to the last, and derived names to those
-//! before. What changes nothing in a sample (Identity, Dropout, a conversion between floating-point types, which is
+//! before, and what [`with_splines`] wrote for an activation is one node again. What changes nothing in a sample (Identity, Dropout, a conversion between floating-point types, which is
 //! left out, an order of axes that only moves the batch) becomes a further name of its input.
 //!
 //! What depends on constants alone is worked out at once. The length of the batch, taken from a shape, is a symbol
@@ -22,6 +22,7 @@ mod call;
 mod decode;
 mod external;
 mod graph;
+mod lines;
 mod operand;
 mod operators;
 mod order;
@@ -127,7 +128,7 @@ pub fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
     let (ir_version, producer_name, producer_version) =
         (file.ir_version, file.producer_name, file.producer_version);
     Ok(Model {
-        network,
+        network: lines::read(network),
         description: Description { ir_version, opset, producer_name, producer_version, batch },
         fingerprint: weights.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
     })

@@ -42,7 +42,7 @@ impl CodedLayer {
 
     /// The code of each unit, from the words of all layers of one sample.
     pub fn unpack<'a>(&self, row: &'a [u32]) -> impl Iterator<Item = u32> + use<'a> {
-        let (packing, mask) = (self.packing, u32::MAX >> (u32::BITS - self.packing.bits));
+        let (packing, mask) = (self.packing, self.packing.mask());
         let (mut word, mut shift) = (packing.first, 0);
         (0..self.units).map(move |_| {
             let code = row[word] >> shift & mask;
