@@ -27,6 +27,7 @@ mod product;
 mod reduction;
 mod secant;
 mod select;
+mod series_product;
 mod slice;
 mod soft_envelope;
 mod softmax;
@@ -42,7 +43,8 @@ use crate::{Error, Result, Scalar};
 
 use super::kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
+    MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftSpec, SoftValues,
+    Step, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -472,6 +474,16 @@ macro_rules! engine {
 
             fn descent_finish(&self, descent: CpuDescent<$S>) -> Result<[Vec<$S>; 2]> {
                 Ok(descent.finish())
+            }
+
+            fn series_product(
+                &self,
+                a: &CpuTensor<$S>,
+                b: &CpuTensor<$S>,
+                scale: Option<&CpuTensor<$S>>,
+                table: &ProductTable,
+            ) -> Result<CpuTensor<$S>> {
+                Ok(series_product::series_product(a, b, scale, table))
             }
         }
     };

@@ -30,6 +30,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "reduction",
     "secant",
     "select",
+    "series_product",
     "slice",
     "soft_envelope",
     "softmax",
