@@ -173,6 +173,9 @@ impl<'a, E: SplineEngine> Composition<'a, E> {
         if variables.is_empty() || !is_ascending || variables.iter().any(|&c| c >= dimension) {
             return Err(Error::Argument(format!("inputs must be ascending numbers below {dimension}")));
         }
+        if outputs.is_empty() || outputs.iter().any(|&k| k >= program.outputs()) {
+            return Err(Error::Argument(format!("outputs must be numbers below {}", program.outputs())));
+        }
         let monomials = self.fitting(variables.len(), k, context)?;
         let engine = program.engine();
 
