@@ -17,7 +17,7 @@ use fenchel::network::operators::{
     AveragePool, Branches, Convolution, Dense, MaxPool, Reshape, ScaleShift, Softmax,
 };
 use fenchel::network::{Constant, Network, NodeId};
-use fenchel::polynomial::{Centre, Composition, Polynomial, Settings, diagnose, weight_norms};
+use fenchel::polynomial::{Centre, Comparison, Composition, Polynomial, Settings, diagnose, weight_norms};
 use fenchel::tolerance::{APPROXIMATE, CLOSE, EXACT, relative_difference};
 use ndarray::{Array2, s};
 use rational::Fraction;
@@ -480,20 +480,12 @@ fn diagnoses_are_what_the_polynomial_and_the_network_say() {
         let (mut along, mut compared) = (vec![], vec![]);
         let rows = |range: std::ops::Range<usize>| Ok(x.slice(s![range, ..]).to_owned());
         let context = Context::default();
-        let found = diagnose(
-            &composition,
-            &variables,
-            &[0, 1],
-            700,
-            rows,
-            0.01,
-            &context,
-            |_, polynomial, network| {
-                along.extend_from_slice(polynomial);
-                compared.extend_from_slice(network);
-                Ok(())
-            },
-        )
+        let comparison = Comparison { variables: &variables, outputs: &[0, 1], tolerance: 0.01 };
+        let found = diagnose(&composition, comparison, 700, rows, &context, |_, polynomial, network| {
+            along.extend_from_slice(polynomial);
+            compared.extend_from_slice(network);
+            Ok(())
+        })
         .unwrap();
         assert!(relative_difference(along, values.iter().copied()) < EXACT);
         assert!(relative_difference(compared, truth.iter().copied()) < EXACT);
@@ -523,8 +515,9 @@ fn layers_say_where_they_are_good() {
     let composition = Composition::new(&program, settings(3, 3), vec![0.0]).unwrap();
     let x = Array2::from_shape_fn((1001, 1), |(i, _)| i as f64 / 1000.0);
     let rows = |range: std::ops::Range<usize>| Ok(x.slice(s![range, ..]).to_owned());
+    let comparison = Comparison { variables: &[0], outputs: &[0], tolerance: 0.01 };
     let found =
-        diagnose(&composition, &[0], &[0], 1001, rows, 0.01, &Context::default(), |_, _, _| Ok(())).unwrap();
+        diagnose(&composition, comparison, 1001, rows, &Context::default(), |_, _, _| Ok(())).unwrap();
     let layer = &found.layers[0];
     assert_eq!(layer.radius, Some(std::f64::consts::FRAC_PI_2));
     assert_eq!(layer.potentials, [0.0, 0.02, 0.5, 1.0, 1.5, 1.98, 2.0]);

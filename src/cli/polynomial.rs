@@ -13,7 +13,8 @@ use crate::data::{Dataset, NpzEntry, NpzWriter, OutputFile};
 use crate::engine::SplineEngine;
 use crate::network::Network;
 use crate::polynomial::{
-    Centre, Composition, Diagnosis, LayerDiagnosis, Polynomial, Settings, WeightNorms, diagnose, weight_norms,
+    Centre, Comparison, Composition, Diagnosis, LayerDiagnosis, Polynomial, Settings, WeightNorms, diagnose,
+    weight_norms,
 };
 use crate::report::terms_svg;
 use crate::spline::check_rows;
@@ -243,14 +244,14 @@ impl Job for Expanding<'_> {
             None => Array2::from_shape_vec((1, polynomial.at().len()), polynomial.at().to_vec())
                 .map_err(|e| Error::Shape(e.to_string())),
         };
-        let tolerance = arguments.tolerance;
-        let diagnosis =
-            diagnose(&composition, &variables, &outputs, n, rows, tolerance, context, |x, _, network| {
-                let Some(writer) = &mut writer else { return Ok(()) };
-                writer.append("polynomial", &polynomial.values(x.view())?.into_raw_vec_and_offset().0)?;
-                writer.append("network", network)?;
-                writer.append("gradient", &polynomial.gradients(x.view())?.into_raw_vec_and_offset().0)
-            })?;
+        let comparison =
+            Comparison { variables: &variables, outputs: &outputs, tolerance: arguments.tolerance };
+        let diagnosis = diagnose(&composition, comparison, n, rows, context, |x, _, network| {
+            let Some(writer) = &mut writer else { return Ok(()) };
+            writer.append("polynomial", &polynomial.values(x.view())?.into_raw_vec_and_offset().0)?;
+            writer.append("network", network)?;
+            writer.append("gradient", &polynomial.gradients(x.view())?.into_raw_vec_and_offset().0)
+        })?;
         if let Some(writer) = writer {
             writer.finish()?;
         }

@@ -102,24 +102,32 @@ impl LayerDiagnosis {
     }
 }
 
-/// Compares the polynomials of all layers with the network at `count` rows, which `rows` reads as `[n, D]`, for the
-/// chosen outputs. Inputs that are no `variables` stay at the centre, for both. `each` sees, block by block, the rows as
-/// both see them, the polynomial's outputs and the network's.
+/// What is compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Comparison<'a> {
+    /// The inputs that vary; the others stay at the centre, for the polynomial and for the network.
+    pub variables: &'a [usize],
+    /// The outputs.
+    pub outputs: &'a [usize],
+    /// A Taylor polynomial is good where it is so near to the function, on the largest interval around its centre
+    /// ([`Function::good_interval`](super::Function::good_interval)).
+    pub tolerance: f64,
+}
+
+/// Compares the polynomials of all layers with the network at `count` rows, which `rows` reads as `[n, D]`. `each` sees,
+/// block by block, the rows as both see them, the polynomial's outputs and the network's.
 ///
 /// The polynomials are evaluated along the ray to each row, with one term for each degree, so that it does not matter how
-/// many terms they have. A Taylor polynomial is good where it is within `tolerance` of the function, on the largest
-/// interval around its centre; see [`Function::good_interval`](super::Function::good_interval).
+/// many terms they have.
 ///
 /// # Errors
 /// [`Error::Argument`] without rows; [`Error::NonFinite`] where the network has no value; [`Error::Memory`],
 /// [`Error::Cancelled`].
 pub fn diagnose<E: SplineEngine>(
     composition: &Composition<'_, E>,
-    variables: &[usize],
-    outputs: &[usize],
+    Comparison { variables, outputs, tolerance }: Comparison<'_>,
     count: usize,
     rows: impl Fn(Range<usize>) -> Result<Array2<f64>>,
-    tolerance: f64,
     context: &Context,
     mut each: impl FnMut(&Array2<f64>, &[f64], &[f64]) -> Result<()>,
 ) -> Result<Diagnosis> {

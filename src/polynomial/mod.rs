@@ -14,7 +14,7 @@ mod norms;
 mod rules;
 
 pub use composition::{Centre, Composition, Layer, Settings};
-pub use diagnosis::{Diagnosis, Errors, LayerDiagnosis, QUANTILES, diagnose};
+pub use diagnosis::{Comparison, Diagnosis, Errors, LayerDiagnosis, QUANTILES, diagnose};
 pub use evaluation::Polynomial;
 pub use function::Function;
 pub use monomials::Monomials;

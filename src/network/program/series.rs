@@ -112,7 +112,8 @@ impl<E: Engine> Program<E> {
                     trace.values.push(Some(constant.clone()));
                     trace.picked.push(picked);
                     let terms = self.linear(&trace, i, &inputs)?;
-                    (trace.values.pop(), trace.picked.pop());
+                    trace.values.pop();
+                    trace.picked.pop();
                     Series { constant, terms }
                 }
             };
