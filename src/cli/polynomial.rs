@@ -59,7 +59,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "LIST|own", value_parser = centre, allow_hyphen_values = true)]
     pub centre: Option<Centre>,
 
-    /// Inputs that vary, such as 0,3..5 (3..5 means 3 and 4); the others stay where they are at the centre [default: all]
+    /// Inputs that vary, such as 0,3..5 (3..5 means 3 and 4); the others stay where they are at the centre, for
+    /// the network too [default: all]
     #[arg(long, value_name = "LIST", value_parser = args::list)]
     pub inputs: Option<args::List>,
 

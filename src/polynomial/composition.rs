@@ -179,7 +179,7 @@ impl<'a, E: SplineEngine> Composition<'a, E> {
         let monomials = self.fitting(variables.len(), k, context)?;
         let engine = program.engine();
 
-        let mut rules = Rules::new(self, &monomials, 1, order - 1);
+        let mut rules = Rules::new(self, &monomials, 1, order - 1, context);
         let directions = (order > 1).then(|| {
             let mut seed = vec![E::Scalar::of(0.0); variables.len() * dimension];
             for (row, &c) in seed.chunks_exact_mut(dimension).zip(variables) {
@@ -331,16 +331,17 @@ impl<'a, E: SplineEngine> Composition<'a, E> {
     /// series; so no monomial in the inputs is formed, and a network whose polynomial would have too many can be judged.
     ///
     /// # Errors
-    /// What the engine says.
+    /// What the engine says; [`Error::Cancelled`].
     pub(super) fn along(
         &self,
         offsets: ArrayView2<'_, E::Scalar>,
         wanted: &[usize],
         each: &mut dyn FnMut(usize, Vec<f64>),
+        context: &Context,
     ) -> Result<()> {
         let order = self.settings.order;
         let Some(monomials) = Monomials::new(1, order) else { unreachable!("the order was checked") };
-        let mut rules = Rules::new(self, &monomials, offsets.nrows(), order);
+        let mut rules = Rules::new(self, &monomials, offsets.nrows(), order, context);
         rules.wanted = wanted;
         rules.each = Some(each);
         let terms = Some(self.program.upload(offsets)?);

@@ -158,9 +158,8 @@ pub fn diagnose<E: SplineEngine>(
         let offsets = Array2::from_shape_fn(seen.dim(), |at| E::Scalar::of(seen[at] - composition.at[at.1]));
         let real = truth(composition, &seen, &wanted)?;
         let mut expanded = HashMap::new();
-        composition.along(offsets.view(), &wanted, &mut |step, values| {
-            expanded.insert(step, values);
-        })?;
+        let mut keep = |step, values| drop(expanded.insert(step, values));
+        composition.along(offsets.view(), &wanted, &mut keep, context)?;
         for layer in &mut layers {
             layer.add(&real[&layer.source], &expanded[&layer.layer.step], &real[&layer.layer.step]);
         }

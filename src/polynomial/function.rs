@@ -94,10 +94,10 @@ impl Function {
     }
 
     /// The largest interval around `center` on which the Taylor polynomial of a degree is within `tolerance` of the
-    /// function, at most `REACH` to either side; `None` where there is no series. Found by steps of 1/512 and bisection
+    /// function, at most `REACH` to either side; `None` where there is no series. Found by steps of 1/64 and bisection
     /// in the last one: an excursion that is narrower than a step may be missed.
     pub fn good_interval(&self, center: f64, degree: usize, tolerance: f64) -> Option<[f64; 2]> {
-        const STEP: f64 = 1.0 / 512.0;
+        const STEP: f64 = 1.0 / 64.0;
         let coefficients = self.taylor(center, degree)?;
         let is_good = |u: f64| (horner(&coefficients, u - center) - self.value(u)).abs() <= tolerance;
         let reach = |direction: f64| {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::activation::Activation;
-use crate::engine::{Arithmetic, ProductTable, SplineEngine, TensorOf};
+use crate::engine::{Arithmetic, Context, ProductTable, SplineEngine, TensorOf};
 use crate::network::{Series, SeriesRules, lengthened};
 use crate::{Result, Scalar};
 
@@ -36,6 +36,7 @@ pub(super) struct Rules<'a, E: SplineEngine> {
     /// Steps whose values `each` is to see.
     pub wanted: &'a [usize],
     pub each: Option<&'a mut dyn FnMut(usize, Vec<f64>)>,
+    context: &'a Context,
 }
 
 impl<'a, E: SplineEngine> Rules<'a, E> {
@@ -44,6 +45,7 @@ impl<'a, E: SplineEngine> Rules<'a, E> {
         monomials: &'a Monomials,
         lanes: usize,
         forward: usize,
+        context: &'a Context,
     ) -> Self {
         Self {
             engine: composition.program.engine().clone(),
@@ -56,6 +58,7 @@ impl<'a, E: SplineEngine> Rules<'a, E> {
             bends: vec![],
             wanted: &[],
             each: None,
+            context,
         }
     }
 
@@ -175,6 +178,7 @@ impl<E: SplineEngine> SeriesRules<E> for Rules<'_, E> {
 
     /// The value of a series: all of its terms added up.
     fn visit(&mut self, step: usize, series: &Series<E>) -> Result<()> {
+        self.context.check()?;
         let Some(each) = self.each.as_mut().filter(|_| self.wanted.contains(&step)) else { return Ok(()) };
         let units = series.constant.len();
         let mut value = series.constant.reshaped([1, 1, units])?;
