@@ -47,7 +47,8 @@ fn gelu_tanh_poles() -> impl Iterator<Item = [f64; 2]> {
 mod tests {
     use super::*;
 
-    /// By the root test: `|c_n|^(-1/n)` over many terms comes close to the radius from above.
+    /// By the root test: `|c_n|^(-1/n)` comes close to the radius, slowly where `c_n` has a power of `n` in it (0.96 of it
+    /// for a square root after 240 terms).
     #[test]
     fn radii_are_those_of_the_coefficients() {
         let functions = [
@@ -72,7 +73,7 @@ mod tests {
                     Activation::Softsign => 1.0 + center,
                     _ => activation.taylor_radius(center).expect("is analytic there"),
                 };
-                assert!((largest * pole - 1.0).abs() < 0.04, "{activation:?} at {center}: {largest} {pole}");
+                assert!((largest * pole - 1.0).abs() < 0.06, "{activation:?} at {center}: {largest} {pole}");
             }
         }
         let radius = |activation: Activation, center| activation.taylor_radius(center);

@@ -193,7 +193,10 @@ struct Summary {
     inputs: Vec<usize>,
     outputs: Vec<usize>,
     at: Vec<f64>,
+    /// Of the fastest composition, and of the first one, which finds caches cold.
     seconds: f64,
+    first_seconds: f64,
+    runs: usize,
     device: String,
     weights: Vec<WeightNorms>,
     /// At the data, or else at the centre alone.
@@ -229,7 +232,15 @@ impl Job for Expanding<'_> {
         let composition = Composition::new(&program, settings, at)?;
         let output = OutputFile::create(&arguments.output)?;
         let plot = arguments.plot.as_ref().map(|path| OutputFile::create(path)).transpose()?;
-        let polynomial = composition.polynomial(&variables, &outputs, context)?;
+        let mut polynomial = composition.polynomial(&variables, &outputs, context)?;
+        let (first, mut runs, mut total) = (polynomial.seconds(), 1, polynomial.seconds());
+        while total < SHORT && runs < MOST_RUNS {
+            let again = composition.polynomial(&variables, &outputs, context)?;
+            (runs, total) = (runs + 1, total + again.seconds());
+            if again.seconds() < polynomial.seconds() {
+                polynomial = again;
+            }
+        }
 
         let n = data.as_ref().map_or(1, Dataset::len);
         let mut writer = arguments.npz.as_ref().map(|path| {
@@ -269,6 +280,8 @@ impl Job for Expanding<'_> {
             largest: largest.collect(),
             at: polynomial.at().to_vec(),
             seconds: polynomial.seconds(),
+            first_seconds: first,
+            runs,
             device: engine.describe(),
             weights: weight_norms(&network),
             diagnosis,
@@ -310,6 +323,13 @@ fn write_json(mut file: OutputFile, polynomial: &Polynomial, summary: &Summary) 
     write().map_err(Error::io("write", file.path()))?;
     file.commit()
 }
+
+/// A short composition is repeated for so many seconds, so that its time means something: the first run of one that takes
+/// 0.1 ms is mostly page faults and waking.
+const SHORT: f64 = 0.05;
+
+/// How often at most.
+const MOST_RUNS: usize = 20;
 
 /// Outputs in the table of terms at most.
 const MOST_OUTPUTS: usize = 10;
