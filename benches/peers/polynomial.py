@@ -13,7 +13,8 @@ all units of a layer at once; its tables of pairs are not timed.
 
 The networks of the second table are random: `--seeds` networks of five inputs and layers of 50 units, weights normal and
 scaled so that the weights of each unit, hidden or not, with its bias have L1 norm 1; inputs uniform in [-1, 1]. Printed is the
-median over seeds of the mean squared error between network and polynomial at order 3, Taylor order 8.
+median over seeds of the mean squared error between network and polynomial at order 3, Taylor order 8. Weights of random signs
+cancel, and signals shrink from layer to layer; with positive ones they shrink least.
 """
 
 import argparse
@@ -147,22 +148,24 @@ def speed(binary, data, folder, repeats):
 
 def errors(binary, folder, seeds):
     rows = []
-    for activation in ["Tanh", "Softplus", "Sigmoid"]:
-        for depth in range(1, 8):
+    for activation, depth in itertools.product(["Tanh", "Softplus", "Sigmoid"], range(1, 8)):
+        row = [activation, depth]
+        for positive in [False, True]:
             found = []
             for seed in range(seeds):
                 generator = np.random.default_rng(seed)
                 sizes = [5] + [50] * depth + [1]
                 layers = [generator.normal(size=(a + 1, b)) for a, b in zip(sizes, sizes[1:])]
-                layers = [layer / np.abs(layer).sum(0) for layer in layers]
+                layers = [(np.abs(layer) if positive else layer) / np.abs(layer).sum(0) for layer in layers]
                 save(folder / "m.onnx", layers, activation)
                 np.save(folder / "x.npy", generator.uniform(-1, 1, (500, 5)))
                 arguments = [folder / "m.onnx", "--order", 3, "--taylor", 8, "--data", folder / "x.npy"]
                 document, _ = fenchel(binary, folder, *arguments)
                 found.append(document["diagnosis"]["outputs"]["mse"])
-            middle, low, high = statistics.median(found), min(found), max(found)
-            rows.append([activation, depth, f"{middle:.1e}", f"{low:.1e} .. {high:.1e}"])
-    table(["activation", "hidden layers", "median MSE", "range over seeds"], rows)
+            row += [f"{statistics.median(found):.1e}", f"{min(found):.1e} .. {max(found):.1e}"]
+        rows.append(row)
+    head = ["activation", "hidden layers", "median MSE", "range over seeds", "positive weights", "range over seeds"]
+    table(head, rows)
 
 
 def main():
