@@ -52,6 +52,7 @@
 //! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |
 //! | [`difference`] | networks as exact differences of convex functions, checked |
 //! | [`regions`] | the regions of piecewise affine networks: exact partitions of planes, polytopes, enumerations, paths; their affine maps, reduced and compared |
+//! | [`polynomial`] | networks as polynomials, by Taylor series of their activations |
 //! | [`maso`] | max-affine spline operators: activations as splines, codes, templates, distances |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
@@ -69,6 +70,7 @@ pub mod engine;
 pub mod error;
 pub mod maso;
 pub mod network;
+pub mod polynomial;
 pub mod regions;
 pub mod render;
 pub mod report;

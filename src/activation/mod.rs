@@ -14,6 +14,7 @@ mod critical;
 mod interval;
 mod number;
 mod piecewise;
+mod radius;
 mod range;
 mod series;
 

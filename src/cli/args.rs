@@ -9,8 +9,8 @@ use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
 use super::{
-    conjugate, difference, distance, layers, legendre, operators, partition, plane, reduce, regions, render,
-    sample, sheet, templates,
+    conjugate, difference, distance, layers, legendre, operators, partition, plane, polynomial, reduce,
+    regions, render, sample, sheet, templates,
 };
 
 /// Turns trained neural networks into affine pieces and computes with them.
@@ -99,6 +99,8 @@ pub(super) enum Verb {
     Reduce(reduce::Reduce),
     /// Predict the affine maps of one network from those of another
     Compare(reduce::Compare),
+    /// Expand a network into a polynomial in its inputs, and say where that holds
+    Polynomial(polynomial::Arguments),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory
@@ -441,6 +443,12 @@ pub(super) fn list(text: &str) -> Result<List, String> {
         Err(_) => range(part).map_err(|_| "expected numbers and ranges, such as 0,3..5".to_owned()),
     };
     text.split(',').map(part).collect::<Result<_, _>>().map(List)
+}
+
+/// A finite number above 0.
+pub(super) fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 fn fix(text: &str) -> Result<Fix, String> {

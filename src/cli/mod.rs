@@ -23,6 +23,7 @@ mod partition;
 mod picture;
 mod pieces;
 mod plane;
+mod polynomial;
 mod progress;
 mod recipe;
 mod reduce;
@@ -104,6 +105,7 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Sheet(arguments) => sheet::sheet(&session, &arguments),
         Verb::Reduce(arguments) => reduce::reduce(&session, &arguments),
         Verb::Compare(arguments) => reduce::compare(&session, &arguments),
+        Verb::Polynomial(arguments) => polynomial::polynomial(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),

@@ -31,8 +31,8 @@ pub use gpu::Gpu;
 pub use interval::{Interval, IntervalBuffer};
 pub use kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftHalves, SoftSpec, SoftValues,
-    Step, UnitWords, Window,
+    MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftHalves, SoftSpec,
+    SoftValues, Step, UnitWords, Window,
 };
 pub use tensor::Tensor;
 
@@ -282,7 +282,7 @@ pub trait Engine: Clone + Send + Sync + 'static {
 }
 
 /// An engine that computes splines too: envelopes of affine pieces, hard and soft, curvatures over pairs of points,
-/// and maxima of given ones.
+/// maxima of given ones; and products of power series.
 pub trait SplineEngine: Engine {
     /// An envelope in the making.
     type Envelope: Send;
@@ -436,4 +436,15 @@ pub trait SplineEngine: Engine {
 
     /// Reads the pieces back: slopes `[M, D]` and conjugates `[M]`.
     fn descent_finish(&self, descent: Self::Descent) -> Result<[Vec<Self::Scalar>; 2]>;
+
+    /// Terms of products of truncated power series `a [.., units]` and `b [.., units]`, one term a row and each unit
+    /// for itself: `y[t] = scale a[t] + sum of a[i] b[j]` over the pairs `(i, j)` that `table` has for `t`, `[terms,
+    /// units]`. `scale [1, units]` is for the terms that `a` has; without it there is the sum alone.
+    fn series_product(
+        &self,
+        a: &TensorOf<Self>,
+        b: &TensorOf<Self>,
+        scale: Option<&TensorOf<Self>>,
+        table: &ProductTable,
+    ) -> Result<TensorOf<Self>>;
 }

@@ -23,9 +23,9 @@ pub(crate) use bend::{Bend, Table, Windows};
 pub use builder::{Builder, NodeId};
 pub use constant::Constant;
 pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
-pub use operators::{Kind, Op, Slot};
+pub use operators::{Kind, Op, SeriesRule, Slot};
 pub use program::{CodedLayer, Program};
-pub(crate) use program::{check_finite, columns};
+pub(crate) use program::{Series, SeriesRules, check_finite, columns, lengthened};
 pub(crate) use stages::{Bending, Map, Stages};
 
 /// A node of a graph: an input, or an operator with its output.
@@ -190,6 +190,15 @@ impl Network {
     /// As [`cut`](Self::cut).
     pub fn merged(&self) -> Result<Self> {
         simplify::merge_products(&self.cut(None, None)?)
+    }
+
+    /// The same with normalisation and constant shifts folded into the layers below: few nodes, and each activation one of
+    /// its own.
+    ///
+    /// # Errors
+    /// As [`cut`](Self::cut).
+    pub fn merged_layers(&self) -> Result<Self> {
+        simplify::merge_affine(&self.cut(None, None)?)
     }
 
     /// The network with other operators in the place of those at some positions.

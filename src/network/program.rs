@@ -1,6 +1,7 @@
 //! A network laid out on an engine: forward passes and jets.
 
 mod codes;
+mod series;
 
 use ndarray::{Array2, ArrayView2};
 
@@ -10,9 +11,10 @@ use crate::engine::{Arithmetic, Context, Engine, IndicesOf, Jets, JetsOf, Tensor
 use crate::{Error, Result, Scalar};
 
 use super::operators::{ParameterFactors, Pass, Prepared};
-use super::{Kind, Network, Op, Slot, simplify};
+use super::{Kind, Network, Op, SeriesRule, Slot, simplify};
 
 pub use codes::CodedLayer;
+pub(crate) use series::{Series, SeriesRules, lengthened};
 
 /// Samples that run at once at most: more gains nothing, the products inside are large enough long before.
 const SAMPLES: usize = 1024;
@@ -38,6 +40,8 @@ struct Step<E: Engine> {
     activation: Option<Activation>,
     /// Whether it is neither affine nor such a function.
     mixes: bool,
+    /// How power series go through it; `None` also where nothing varies.
+    series: Option<SeriesRule>,
     inputs: Vec<usize>,
     shape: Vec<usize>,
     /// Operations in its products for one sample.
@@ -107,7 +111,7 @@ impl Network {
             node.inputs.iter().for_each(|&j| last_use[j] = i);
             let (inputs, shape) = (node.inputs.clone(), node.shape.clone());
             let (mut intermediates, mut flops) = (0, 0);
-            let (mut operator, mut pieces) = ("", Some(1));
+            let (mut operator, mut pieces, mut series) = ("", Some(1), None);
             let work = match &node.op {
                 None => Work::Input,
                 Some(op) => {
@@ -115,6 +119,8 @@ impl Network {
                     intermediates = op.operator().intermediates();
                     (operator, pieces) = (op.operator().name(), op.operator().pieces_of_unit(&shapes));
                     flops = op.operator().flops(&shapes);
+                    let varies: Vec<bool> = inputs.iter().map(|&j| steps[j].varies()).collect();
+                    series = if varies.contains(&true) { op.operator().series_rule(&varies) } else { None };
                     let remembers = op.operator().remembers();
                     remembered[i] |= remembers.output;
                     inputs.iter().for_each(|&j| remembered[j] |= remembers.inputs);
@@ -141,6 +147,7 @@ impl Network {
                 pieces,
                 activation,
                 mixes,
+                series,
                 inputs,
                 shape,
                 flops,
@@ -561,6 +568,24 @@ impl<E: Engine> Program<E> {
         outputs: &[usize],
         mut each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
     ) -> Result<TensorOf<E>> {
+        let below = |i: usize, cotangent: &TensorOf<E>| {
+            let step = &self.steps[i];
+            let Work::Operator(op) = &step.work else { return Ok(vec![]) };
+            each(i, cotangent)?;
+            let wanted: Vec<bool> = step.inputs.iter().map(|&j| self.steps[j].varies()).collect();
+            op.vector_jacobian(&self.engine, &self.pass(trace, i), cotangent, &wanted)
+        };
+        self.pull_back(rows, outputs, below)?.reshaped([rows, outputs.len(), self.dimension()])
+    }
+
+    /// The cotangent of the input `[N * outputs, ..]` from unit ones of the outputs; `below` makes those of a step's
+    /// inputs from that of its value.
+    fn pull_back(
+        &self,
+        rows: usize,
+        outputs: &[usize],
+        mut below: impl FnMut(usize, &TensorOf<E>) -> Result<Vec<Option<TensorOf<E>>>>,
+    ) -> Result<TensorOf<E>> {
         let all = self.outputs();
         let mut seed = vec![E::Scalar::of(0.0); rows * outputs.len() * all];
         for (direction, row) in seed.chunks_exact_mut(all).enumerate() {
@@ -571,11 +596,8 @@ impl<E: Engine> Program<E> {
         let mut cotangents: Vec<Option<TensorOf<E>>> = vec![None; self.steps.len()];
         cotangents[end] = Some(self.engine.upload(&seed, &shape)?);
         for (i, step) in self.steps.iter().enumerate().skip(1).rev() {
-            let (Work::Operator(op), Some(cotangent)) = (&step.work, cotangents[i].take()) else { continue };
-            each(i, &cotangent)?;
-            let wanted: Vec<bool> = step.inputs.iter().map(|&j| self.steps[j].varies()).collect();
-            let below = op.vector_jacobian(&self.engine, &self.pass(trace, i), &cotangent, &wanted)?;
-            for (&j, new) in step.inputs.iter().zip(below) {
+            let Some(cotangent) = cotangents[i].take() else { continue };
+            for (&j, new) in step.inputs.iter().zip(below(i, &cotangent)?) {
                 cotangents[j] = match (cotangents[j].take(), new) {
                     (Some(old), Some(new)) => Some(self.engine.arithmetic(Arithmetic::Add, &old, &new)?),
                     (old, new) => old.or(new),
@@ -583,7 +605,7 @@ impl<E: Engine> Program<E> {
             }
         }
         match cotangents[0].take() {
-            Some(cotangent) => cotangent.reshaped([rows, outputs.len(), self.dimension()]),
+            Some(cotangent) => Ok(cotangent),
             None => unreachable!("the output depends on the input: cut sees to it"),
         }
     }

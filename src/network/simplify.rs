@@ -10,24 +10,41 @@ use super::{Constant, Network, Node, Op};
 /// The network with normalisation, constant shifts and ReLU folded into the layer below, and `x * sigmoid(x)` as
 /// one activation.
 pub(super) fn simplify(network: &Network) -> Result<Network> {
-    rewrite(network, true, silu)
+    rewrite(network, Fold::All, silu)
 }
 
 /// The network with `x * sigmoid(x)` as one activation: what leaves every constant as it is.
 pub(super) fn merge(network: &Network) -> Result<Network> {
-    rewrite(network, false, silu)
+    rewrite(network, Fold::Nothing, silu)
 }
 
 /// The network with `x * sigmoid(x)`, `x/2 (1 + erf(x / sqrt(2)))` and the form of the latter with `tanh` as activations.
 /// The last two have constants that files round.
 pub(super) fn merge_products(network: &Network) -> Result<Network> {
-    rewrite(network, false, |nodes, i| silu(nodes, i).or_else(|| gelu(nodes, i)))
+    rewrite(network, Fold::Nothing, activations)
+}
+
+/// The same, with normalisation and constant shifts folded into the layer below, but no activation.
+pub(super) fn merge_affine(network: &Network) -> Result<Network> {
+    rewrite(network, Fold::Affine, activations)
+}
+
+fn activations(nodes: &[Node], i: usize) -> Merged {
+    silu(nodes, i).or_else(|| gelu(nodes, i))
+}
+
+/// What is folded into the layer below.
+#[derive(Clone, Copy, PartialEq)]
+enum Fold {
+    Nothing,
+    Affine,
+    All,
 }
 
 /// An activation that a node with others below it computes, and its input.
 type Merged = Option<(Op, Vec<usize>)>;
 
-fn rewrite(network: &Network, fold: bool, merge: impl Fn(&[Node], usize) -> Merged) -> Result<Network> {
+fn rewrite(network: &Network, fold: Fold, merge: impl Fn(&[Node], usize) -> Merged) -> Result<Network> {
     let Network { mut nodes, outputs, names } = network.clone();
     let mut users = vec![0_usize; nodes.len()];
     nodes.iter().flat_map(|node| &node.inputs).for_each(|&i| users[i] += 1);
@@ -35,7 +52,8 @@ fn rewrite(network: &Network, fold: bool, merge: impl Fn(&[Node], usize) -> Merg
     for i in 0..nodes.len() {
         if let Some((op, inputs)) = merge(&nodes, i) {
             (nodes[i].op, nodes[i].inputs) = (Some(op), inputs);
-        } else if fold
+        } else if (fold == Fold::All
+            || fold == Fold::Affine && !matches!(nodes[i].op, Some(Op::Activation(_))))
             && let &[below] = &nodes[i].inputs[..]
             && users[below] == 1
             && let Some(op) = absorb(&nodes[below], &nodes[i])?

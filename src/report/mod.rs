@@ -9,6 +9,7 @@ mod layers;
 mod plot;
 mod sweep;
 mod table;
+mod terms_plot;
 
 pub use conjugate::conjugate_svg;
 pub use judge::{Made, Row, judge};
@@ -18,3 +19,4 @@ pub use layers::{ALL_LAYERS, LayerRow, LayerSweep, Truth, dominant};
 pub use plot::sweep_svg;
 pub use sweep::{Setting, State, Sweep, SweepSettings};
 pub use table::{csv, markdown};
+pub use terms_plot::terms_svg;

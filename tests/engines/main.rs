@@ -7,6 +7,7 @@ mod codes;
 mod common;
 mod conjugates;
 mod pieces;
+mod series;
 mod splines;
 
 use common::{ACTIVATIONS, OF_POSITIVE, gpu, random};
@@ -391,6 +392,7 @@ fn failures<E: SplineEngine>(engine: &E) -> Vec<String> {
     codes::check_all(engine, &mut check);
     conjugates::check_all(engine, &mut check);
     pieces::check_all(engine, &mut check);
+    series::check_all(engine, &mut check);
     splines::check_all(engine, check);
     failures
 }
@@ -458,6 +460,8 @@ fn a_broken_kernel_fails() {
         ("descent", "derivative -= pull", "derivative += pull"),
         ("conjugate", "select(best[j], score, better)", "select(score, best[j], better)"),
         ("conjugate", "if score > best {", "if score >= best {"),
+        ("series_product", "if term < params.scaled", "if term <= params.scaled"),
+        ("series_product", "b[pair.y * params.units", "b[pair.x * params.units"),
     ] {
         let trial = Trial { edit: Some((file, right, wrong)), ..Trial::default() };
         let gpu = Gpu::open_for_trial(first.adapter().number, 1 << 28, trial).unwrap();

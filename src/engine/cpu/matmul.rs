@@ -22,6 +22,9 @@ const ROWS: usize = 126;
 /// `[10000, 256] x [256, 784]` that took 49 ms of one core where panel after panel for all rows took 64.
 const PANELS: usize = 8;
 
+/// Multiplications that are not shared among threads: they take some 10 us, and to wake the others takes as long.
+const SERIAL: usize = 1 << 18;
+
 /// From so many directions on a gate's closed units are skipped: a tile of fewer rows has about as many
 /// loads as multiplications (5 and 6 with 3 rows, 16 and 28 in a full tile), which would eat what skipping saves.
 const DIRECTIONS: usize = 4;
@@ -159,11 +162,12 @@ pub(super) fn matmul<S: Scalar>(
     let finish = Finish::new(epilogue);
     // Tiles of one sample's directions, or of any rows.
     let unit = if left.skips() { left.repeats } else { tile.rows };
-    let threads = rayon::current_num_threads();
+    let serial = rows * k * n.next_multiple_of(tile.width) <= SERIAL;
+    let threads = if serial { 1 } else { rayon::current_num_threads() };
     let most = (ROWS / unit).max(1) * unit;
-    let per_task = rows.div_ceil(4 * threads).next_multiple_of(unit).min(most);
+    let per_task = if serial { rows } else { rows.div_ceil(4 * threads) }.next_multiple_of(unit).min(most);
     let panels = n.div_ceil(tile.width);
-    let across = (2 * threads).div_ceil(rows.div_ceil(per_task.max(1)).max(1));
+    let across = if serial { 1 } else { 2 * threads }.div_ceil(rows.div_ceil(per_task.max(1)).max(1));
     let panels_per_task = if across < 3 { panels } else { panels.div_ceil(across) }.max(1);
     let mut tasks = vec![];
     for (i, block) in result.chunks_mut((per_task * n).max(1)).enumerate() {
@@ -175,9 +179,14 @@ pub(super) fn matmul<S: Scalar>(
             tasks.push(Task { first: i * per_task, panels, rows });
         }
     }
-    tasks.into_par_iter().for_each_init(Scratch::default, |scratch, task| {
-        run(task, &left, matrix, &finish, unit, scratch);
-    });
+    if serial {
+        let mut scratch = Scratch::default();
+        tasks.into_iter().for_each(|task| run(task, &left, matrix, &finish, unit, &mut scratch));
+    } else {
+        tasks.into_par_iter().for_each_init(Scratch::default, |scratch, task| {
+            run(task, &left, matrix, &finish, unit, scratch);
+        });
+    }
     finish.tensor(CpuTensor::of(shape, result))
 }
 

@@ -28,6 +28,7 @@ mod product;
 mod reduction;
 mod secant;
 mod select;
+mod series_product;
 mod slice;
 mod soft_envelope;
 mod softmax;
@@ -43,8 +44,8 @@ use crate::{Error, Result, Scalar};
 
 use super::kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step,
-    UnitWords, Window,
+    MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftSpec, SoftValues,
+    Step, UnitWords, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -482,6 +483,16 @@ macro_rules! engine {
 
             fn descent_finish(&self, descent: CpuDescent<$S>) -> Result<[Vec<$S>; 2]> {
                 Ok(descent.finish())
+            }
+
+            fn series_product(
+                &self,
+                a: &CpuTensor<$S>,
+                b: &CpuTensor<$S>,
+                scale: Option<&CpuTensor<$S>>,
+                table: &ProductTable,
+            ) -> Result<CpuTensor<$S>> {
+                Ok(series_product::series_product(a, b, scale, table))
             }
         }
     };

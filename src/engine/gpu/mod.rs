@@ -29,6 +29,7 @@ mod pooling;
 mod reduction;
 mod secant;
 mod select;
+mod series_product;
 mod shaders;
 mod slice;
 mod soft_envelope;
@@ -45,8 +46,8 @@ use crate::{Error, Result};
 use super::device::Adapter;
 use super::kernels::{
     Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step,
-    UnitWords, Window,
+    MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftSpec, SoftValues,
+    Step, UnitWords, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -491,6 +492,16 @@ impl SplineEngine for Gpu {
 
     fn descent_finish(&self, descent: GpuDescent) -> Result<[Vec<f32>; 2]> {
         descent.finish(self)
+    }
+
+    fn series_product(
+        &self,
+        a: &GpuTensor,
+        b: &GpuTensor,
+        scale: Option<&GpuTensor>,
+        table: &ProductTable,
+    ) -> Result<GpuTensor> {
+        series_product::series_product(self, a, b, scale, table)
     }
 }
 

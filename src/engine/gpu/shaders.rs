@@ -31,6 +31,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "reduction",
     "secant",
     "select",
+    "series_product",
     "slice",
     "soft_envelope",
     "softmax",

@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
 use super::{
-    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Prepared, Remembers, Rewriting, Unary, batched,
-    broadcast, expand, scale_directions, unbroadcast,
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Prepared, Remembers, Rewriting, SeriesRule,
+    Unary, batched, broadcast, expand, scale_directions, unbroadcast,
 };
 
 /// `x op constant`, or `constant op x`, with broadcasting.
@@ -305,6 +305,15 @@ impl Operator for Branches {
         match self.operation {
             Arithmetic::Mul | Arithmetic::Div | Arithmetic::AtLeast => None,
             _ => Some(self),
+        }
+    }
+
+    fn series_rule(&self, varies: &[bool]) -> Option<SeriesRule> {
+        match (self.operation, varies) {
+            (Arithmetic::Add | Arithmetic::Sub, _) => Some(SeriesRule::Linear),
+            (Arithmetic::Mul, [true, true]) => Some(SeriesRule::Product),
+            (Arithmetic::Mul, _) | (Arithmetic::Div, [true, false]) => Some(SeriesRule::Linear),
+            _ => None,
         }
     }
 }

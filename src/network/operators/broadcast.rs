@@ -6,12 +6,12 @@ use crate::{Error, Result, Scalar};
 use super::Pass;
 
 /// A batch shape from the shape of a sample.
-pub(super) fn batched(rows: usize, sample: &[usize]) -> Vec<usize> {
+pub(in crate::network) fn batched(rows: usize, sample: &[usize]) -> Vec<usize> {
     [&[rows], sample].concat()
 }
 
 /// Both shapes with equally many axes, and the shape they broadcast to.
-pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<[Vec<usize>; 3]> {
+pub(in crate::network) fn broadcast(a: &[usize], b: &[usize]) -> Result<[Vec<usize>; 3]> {
     let rank = a.len().max(b.len());
     let widen = |shape: &[usize]| [&vec![1; rank - shape.len()], shape].concat();
     let (wide_a, wide_b) = (widen(a), widen(b));

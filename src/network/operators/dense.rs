@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result};
 
 use super::{
-    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Prepared, Remembers, Rewriting, SignedOp,
-    Unary, batched, broadcast, gate, gated, unbroadcast, upload,
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Prepared, Remembers, Rewriting, SeriesRule,
+    SignedOp, Unary, batched, broadcast, gate, gated, unbroadcast, upload,
 };
 
 /// `x W + b` over the last axis: `[.., in] -> [.., out]`.
@@ -228,6 +228,11 @@ impl Operator for Product {
 
     fn remembers(&self) -> Remembers {
         Remembers::INPUTS
+    }
+
+    /// Linear in one matrix where the other does not vary.
+    fn series_rule(&self, varies: &[bool]) -> Option<SeriesRule> {
+        (varies != [true, true]).then_some(SeriesRule::Linear)
     }
 
     fn flops(&self, inputs: &[&[usize]]) -> u64 {

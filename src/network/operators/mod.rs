@@ -45,9 +45,8 @@ pub use reduction::{Reduce, ReduceMax};
 pub use select::{Interpolate, Select};
 pub use softmax::Softmax;
 
-use broadcast::{
-    batched, broadcast, directions, expand, gate, gated, repeated, scale_directions, unbroadcast,
-};
+pub(super) use broadcast::{batched, broadcast};
+use broadcast::{directions, expand, gate, gated, repeated, scale_directions, unbroadcast};
 
 /// An operator of the table, with its parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +122,17 @@ impl fmt::Display for Kind {
             Self::Smooth => "smooth",
         })
     }
+}
+
+/// How power series go through an operator.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum SeriesRule {
+    /// Term by term: the constant ones as values, all others as tangents.
+    Linear,
+    /// Through the Taylor series of an elementwise function.
+    Elementwise(Activation),
+    /// As a product of two series, element by element.
+    Product,
 }
 
 /// What a tool may ask of an operator. The first five every operator has: whatever is written over the [`Engine`]
@@ -219,9 +229,8 @@ pub trait Operator {
             | Slot::SecondDerivative
             | Slot::IntervalBounds => true,
             Slot::AffinePieces => self.kind() != Kind::Smooth,
-            Slot::ConvexSplit | Slot::TaylorSeries => {
-                self.kind() == Kind::Affine || self.activation().is_some()
-            }
+            Slot::ConvexSplit => self.kind() == Kind::Affine || self.activation().is_some(),
+            Slot::TaylorSeries => self.series_rule(&[true, true]).is_some(),
             Slot::ConvexDifference => self.convex_rule().is_some(),
             Slot::ParameterFactors => self.parameters() == 0 || self.has_parameter_factors(),
         }
@@ -246,6 +255,14 @@ pub trait Operator {
     /// The elementwise function that it is.
     fn activation(&self) -> Option<Activation> {
         None
+    }
+
+    /// How power series go through it, given which of its inputs vary.
+    fn series_rule(&self, _varies: &[bool]) -> Option<SeriesRule> {
+        match self.activation() {
+            _ if self.kind() == Kind::Affine => Some(SeriesRule::Linear),
+            activation => activation.map(SeriesRule::Elementwise),
+        }
     }
 }
 
