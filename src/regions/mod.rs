@@ -12,6 +12,7 @@
 //! ReLU neural networks").
 
 mod affine;
+mod ahead;
 mod codes;
 mod comparison;
 mod decision;
@@ -26,6 +27,7 @@ mod partition;
 mod path;
 mod polygon;
 mod polytope;
+mod reduced;
 mod reduction;
 mod rows;
 mod simplex;

@@ -230,6 +230,7 @@ fn search(stages: &Stages, layers: &[CodeLayer], context: &Context) -> Result<Ve
             break;
         }
         let mut worker = Worker::new(stages, layers);
+        worker.ahead = false;
         let mut next = Vec::with_capacity(2 * parts.len());
         for part in parts {
             match part {
