@@ -17,8 +17,45 @@ const MOST: usize = 96;
 /// A polygon on which more bend is looked at again when it has less than this share of its area.
 const AGAIN: f64 = 0.5;
 
-/// What a residual adds to what targets take: of each target, the last first, its elements; empty where it adds nothing.
-type Column = Vec<Vec<f64>>;
+/// A column is kept as what is not 0 where that is one element in so many.
+const FEW: usize = 8;
+
+/// What a residual adds to what each target takes, the last first.
+type Column = Vec<Part>;
+
+/// What a residual adds to the elements of one target.
+#[derive(Debug, Clone)]
+enum Part {
+    /// In any order, elements also more than once.
+    Few(Vec<(u32, f64)>),
+    All(Vec<f64>),
+}
+
+impl Part {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Few(few) if few.is_empty())
+    }
+
+    fn get(&self, element: usize) -> f64 {
+        match self {
+            Self::Few(few) => few.iter().filter(|(at, _)| *at as usize == element).map(|(_, x)| x).sum(),
+            Self::All(all) => all[element],
+        }
+    }
+
+    /// All of its `n` elements.
+    fn all(&mut self, n: usize) -> &mut Vec<f64> {
+        if let Self::Few(few) = self {
+            let mut all = vec![0.0; n];
+            few.iter().for_each(|&(at, x)| all[at as usize] += x);
+            *self = Self::All(all);
+        }
+        match self {
+            Self::All(all) => all,
+            Self::Few(_) => unreachable!("it was made whole"),
+        }
+    }
+}
 
 impl Worker<'_> {
     /// All regions of a polygon, unless too many units may bend on it. `open` are those of its stage.
@@ -155,6 +192,8 @@ struct Ahead<'a> {
     factors: Vec<(u32, u32, f64)>,
     /// The stage's units that may bend.
     fresh: Vec<u32>,
+    /// 0 but for the column at hand.
+    scattered: Vec<f64>,
 }
 
 impl<'a> Ahead<'a> {
@@ -172,6 +211,7 @@ impl<'a> Ahead<'a> {
             more: vec![],
             factors: vec![],
             fresh: vec![],
+            scattered: vec![],
         }
     }
 
@@ -189,8 +229,17 @@ impl<'a> Ahead<'a> {
         let Self { arch, low, high, less, more, columns, units, .. } = self;
         ranges(*arch, own.rows, corners, low, high);
         for (column, unit) in columns.iter().zip(units) {
-            if let Some(column) = column.last().filter(|column| !column.is_empty()) {
-                residuals(*arch, column, [unit.chord.low, unit.chord.high], less, more);
+            let ends = [unit.chord.low, unit.chord.high];
+            match column.last() {
+                Some(Part::All(all)) => residuals(*arch, all, ends, less, more),
+                Some(Part::Few(few)) => {
+                    for &(at, x) in few {
+                        let [a, b] = ends.map(|end| x * end);
+                        less[at as usize] += a.min(b);
+                        more[at as usize] += a.max(b);
+                    }
+                }
+                None => {}
             }
         }
         low.iter_mut().zip(less).for_each(|(x, y)| *x += *y);
@@ -245,14 +294,7 @@ impl<'a> Ahead<'a> {
     }
 
     /// Whether element `i` may come up to element `best`.
-    fn rivals_of(
-        &self,
-        windows: &Windows,
-        own: &Own<'_>,
-        elements: &[u32],
-        best: usize,
-        i: usize,
-    ) -> bool {
+    fn rivals_of(&self, windows: &Windows, own: &Own<'_>, elements: &[u32], best: usize, i: usize) -> bool {
         let rounding = own.rounding(elements[i] as usize) + own.rounding(elements[best] as usize);
         self.ends(windows, elements[i]).1 + rounding >= self.ends(windows, elements[best]).0
     }
@@ -309,27 +351,37 @@ impl<'a> Ahead<'a> {
     fn row(&mut self, own: &Own<'_>, element: usize) {
         let mut row = own.function(element).to_vec();
         let columns = self.columns.iter().map(|column| column.last());
-        row.extend(columns.map(|column| column.and_then(|column| column.get(element)).copied().unwrap_or(0.0)));
+        row.extend(columns.map(|part| part.map_or(0.0, |part| part.get(element))));
         self.rows.push(row);
     }
 
     /// Adds what residuals add to all that a stage feeds, and ends with it.
     fn spread(&mut self, stage: usize, stages: &Stages) {
-        let Self { arch, columns, factors, fresh, .. } = self;
+        let Self { arch, columns, factors, fresh, scattered, .. } = self;
         let left = stages.targets.len() - stage;
+        scattered.clear();
+        scattered.resize(stages.targets[stage].norms.len(), 0.0);
         let mut terms: Vec<(u32, f64)> = vec![];
         for column in columns.iter_mut() {
-            let own = column.pop().unwrap_or_default();
-            if own.is_empty() {
-                continue;
-            }
+            let Some(own) = column.pop().filter(|part| !part.is_empty()) else { continue };
             terms.clear();
-            let values = factors.iter().map(|&(unit, element, factor)| (unit, factor * own[element as usize]));
+            let all = match &own {
+                Part::All(all) => all,
+                Part::Few(few) => {
+                    few.iter().for_each(|&(at, x)| scattered[at as usize] += x);
+                    &*scattered
+                }
+            };
+            let values =
+                factors.iter().map(|&(unit, element, factor)| (unit, factor * all[element as usize]));
             terms.extend(values.filter(|(_, value)| *value != 0.0));
+            if let Part::Few(few) = &own {
+                few.iter().for_each(|&(at, _)| scattered[at as usize] = 0.0);
+            }
             send(*arch, stages, stage, &terms, column);
         }
         for &unit in &*fresh {
-            let mut column = vec![vec![]; left - 1];
+            let mut column = vec![Part::Few(vec![]); left - 1];
             send(*arch, stages, stage, &[(unit, 1.0)], &mut column);
             columns.push(column);
         }
@@ -346,7 +398,7 @@ impl<'a> Ahead<'a> {
         for (k, row) in of_outputs.chunks_exact_mut(width).enumerate() {
             (0..AFFINE).for_each(|i| row[i] = outputs[i * n + k]);
             for (x, column) in row[AFFINE..].iter_mut().zip(&self.columns) {
-                *x = column.last().and_then(|column| column.get(k)).copied().unwrap_or(0.0);
+                *x = column.last().map_or(0.0, |part| part.get(k));
             }
         }
         debug_assert_eq!(self.stages.targets.last().map_or(0, |target| target.norms.len()), n);
@@ -355,17 +407,17 @@ impl<'a> Ahead<'a> {
 }
 
 /// Adds multiples of units of a stage to what each target behind it takes, the last first.
-fn send(arch: Arch, stages: &Stages, stage: usize, terms: &[(u32, f64)], column: &mut [Vec<f64>]) {
+fn send(arch: Arch, stages: &Stages, stage: usize, terms: &[(u32, f64)], column: &mut [Part]) {
     if terms.is_empty() {
         return;
     }
     let last = stages.targets.len() - 1;
     for (target, map) in &stages.stages[stage].links {
         let n = stages.targets[*target].norms.len();
-        let sums = &mut column[last - target];
-        sums.resize(n, 0.0);
+        let part = &mut column[last - target];
         match map {
             Map::Dense(weights) => {
+                let sums = part.all(n);
                 for terms in terms.chunks(AT_ONCE) {
                     let four = [0, 1, 2, 3].map(|i| terms.get(i).copied().unwrap_or((0, 0.0)));
                     let row = |(unit, _): (u32, f64)| &weights[unit as usize * n..][..n];
@@ -376,8 +428,14 @@ fn send(arch: Arch, stages: &Stages, stage: usize, terms: &[(u32, f64)], column:
                 for &(unit, factor) in terms {
                     let unit = unit as usize;
                     let entries = if unit == 0 { 0 } else { ends[unit - 1] }..ends[unit];
-                    for (&at, &w) in positions[entries.clone()].iter().zip(&weights[entries]) {
-                        sums[at as usize] += w * factor;
+                    let products = positions[entries.clone()].iter().zip(&weights[entries]);
+                    let products = products.map(|(&at, w)| (at, w * factor));
+                    match part {
+                        Part::Few(few) if FEW * (few.len() + products.len()) <= n => few.extend(products),
+                        _ => {
+                            let sums = part.all(n);
+                            products.for_each(|(at, x)| sums[at as usize] += x);
+                        }
                     }
                 }
             }

@@ -145,8 +145,7 @@ impl Reduced {
                     let table = table(tables, unit.unit as usize);
                     let (old, new) = (unit.chord.within(table, low, high), Chord::of(table, low, high));
                     if new.high - new.low < NARROWER * (old.1 - old.0) {
-                        let (slope, offset) =
-                            (new.slope - unit.chord.slope, new.offset - unit.chord.offset);
+                        let (slope, offset) = (new.slope - unit.chord.slope, new.offset - unit.chord.offset);
                         self.put(j, &[(unit.first, slope)], offset, true, scratch);
                         self.units[j].chord = new;
                     } else {
@@ -235,7 +234,11 @@ impl Reduced {
                 clear = Some(i);
             }
             let (less, more) = self.gap(i, base, j, 1.0, corners);
-            if sign > 0.0 { high = high.max(more) } else { low = low.min(less) };
+            if sign > 0.0 {
+                high = high.max(more)
+            } else {
+                low = low.min(less)
+            };
         }
         match clear {
             Some(i) => State::Piece(self.places[i]),

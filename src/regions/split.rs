@@ -16,6 +16,7 @@ use crate::network::{Bend, Map, Stages, Table, Windows};
 use super::codes::CodeLayer;
 use super::kernels::{AT_ONCE, Rounding, add, margins, ranges};
 use super::largest::Functions;
+use super::partition::is_tiny;
 use super::polygon::{Point, area};
 use super::reduced::{Scratch, strips};
 
@@ -76,14 +77,26 @@ pub(super) struct Found {
     pub offsets: Vec<f64>,
     /// `[R, words]`
     pub codes: Vec<u32>,
+    /// Whether regions are counted and not kept.
+    pub only_count: bool,
+    pub count: u64,
+    pub area: f64,
+    pub tiny: u64,
 }
 
 impl Found {
     /// Adds a region with its affine maps, `[K, 3]`: values at 0 and slopes.
     pub(super) fn add(&mut self, corners: &[Point], maps: &[f64], code: &[u32]) {
+        let area = area(corners);
+        self.count += 1;
+        self.area += area;
+        self.tiny += u64::from(is_tiny(area));
+        if self.only_count {
+            return;
+        }
         self.corners.extend(corners);
         self.ends.push(self.corners.len());
-        self.areas.push(area(corners));
+        self.areas.push(area);
         for map in maps.chunks_exact(3) {
             self.offsets.push(map[0]);
             self.slopes.extend(&map[1..]);
