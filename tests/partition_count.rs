@@ -60,7 +60,10 @@ fn the_program_counts_without_a_file() {
     let counted = place.succeed("partition moons.onnx --plane plane.npz --count");
     let written = place.succeed("partition moons.onnx --plane plane.npz --count -o c.json");
     for found in [&counted, &written] {
-        assert_eq!((&found["count"], &found["label"], &found["tiny"]), (&kept["count"], &kept["label"], &kept["tiny"]));
+        assert_eq!(
+            (&found["count"], &found["label"], &found["tiny"]),
+            (&kept["count"], &kept["label"], &kept["tiny"])
+        );
     }
     assert!(place.path("c.json").exists());
     for wrong in ["--count --npz p.npz", "--count --svg p.svg", ""] {

@@ -241,8 +241,9 @@ fn many_walls_in_many_dimensions() {
     let limits = Some([-2.0, 2.0]);
     let whole = check(&network, &x, limits);
     assert!(whole.constraints() > 6 * 34 && whole.undecided() == 0);
-    let numbers =
-        |p: &Polytope| p.facets().iter().map(|facet| facet.constraint).collect::<std::collections::BTreeSet<_>>();
+    let numbers = |p: &Polytope| {
+        p.facets().iter().map(|facet| facet.constraint).collect::<std::collections::BTreeSet<_>>()
+    };
     let all = numbers(&whole);
     for programs in [0, 10] {
         let part = Polytope::with_programs(&network, &x, limits, programs, &Context::default()).unwrap();

@@ -180,6 +180,33 @@ pub(super) fn residuals(arch: Arch, factors: &[f64], ends: [f64; 2], less: &mut 
     arch.dispatch(Residuals { factors, ends, less, more });
 }
 
+/// Takes a column out of rows of a table `[rows, own.len()]`: adds `own` times the column's coefficient, which counts as 0.
+pub(super) fn eliminate(arch: Arch, rows: &mut [f64], own: &[f64], column: usize) {
+    struct Eliminate<'a> {
+        rows: &'a mut [f64],
+        own: &'a [f64],
+        column: usize,
+    }
+
+    impl NullaryFnOnce for Eliminate<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            let Self { rows, own, column } = self;
+            for row in rows.chunks_exact_mut(own.len()) {
+                let factor = row[column];
+                if factor != 0.0 {
+                    row[column] = 0.0;
+                    row.iter_mut().zip(own).for_each(|(x, y)| *x += factor * y);
+                }
+            }
+        }
+    }
+
+    arch.dispatch(Eliminate { rows, own, column });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,10 @@
 //! the next: few variables, or many that are there anyway.
 
 use ndarray::{Array2, ArrayView2, Axis};
+use pulp::Arch;
+use rayon::prelude::*;
 
+use super::kernels::eliminate;
 use super::walk::{BOX, Walls, dot};
 
 /// Coefficients below this are none.
@@ -26,10 +29,14 @@ const WIDE: usize = 32;
 /// that it violates join them.
 const NEAREST: usize = 3;
 
+/// Elements of a table from which on threads share it.
+const LARGE: usize = 1 << 18;
+
 /// What lies beside a dictionary's columns and rows: slacks `0..m` that must not be negative, then free variables.
 ///
 /// Each row says a basic variable as `beta + sum_j alpha_j n_j` of those that are not.
 struct Dictionary {
+    arch: Arch,
     slacks: usize,
     columns: usize,
     /// `[rows, 1 + columns]`
@@ -49,7 +56,7 @@ impl Dictionary {
     /// With all slacks basic; `columns` free variables at 0.
     fn new(slacks: usize, columns: usize, table: Vec<f64>) -> Self {
         let nonbasic = (slacks..slacks + columns).collect();
-        Self { slacks, columns, table, basic: (0..slacks).collect(), nonbasic }
+        Self { arch: Arch::new(), slacks, columns, table, basic: (0..slacks).collect(), nonbasic }
     }
 
     fn row(&self, i: usize) -> &[f64] {
@@ -86,12 +93,14 @@ impl Dictionary {
         let inverse = 1.0 / own[1 + j];
         own.iter_mut().for_each(|x| *x *= -inverse);
         own[1 + j] = inverse;
-        for row in before.chunks_exact_mut(width).chain(after.chunks_exact_mut(width)) {
-            let factor = row[1 + j];
-            if factor != 0.0 {
-                row[1 + j] = 0.0;
-                row.iter_mut().zip(&*own).for_each(|(x, y)| *x += factor * y);
-            }
+        let (arch, own) = (self.arch, &*own);
+        if before.len() + after.len() < LARGE {
+            eliminate(arch, before, own, 1 + j);
+            eliminate(arch, after, own, 1 + j);
+        } else {
+            let block = width * (LARGE / 8).div_ceil(width);
+            let blocks = before.par_chunks_mut(block).chain(after.par_chunks_mut(block));
+            blocks.for_each(|rows| eliminate(arch, rows, own, 1 + j));
         }
         std::mem::swap(&mut self.basic[i], &mut self.nonbasic[j]);
     }
