@@ -10,7 +10,7 @@ use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Window};
 use fenchel::network::operators::{Branches, Convolution, MaxPool, ReduceMax};
 use fenchel::network::{Constant, Network};
 use fenchel::regions::{Boundary, Polytope, breakpoints, density};
-use fenchel::tolerance::{EXACT, relative_difference};
+use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -39,9 +39,9 @@ fn inside(polytope: &Polytope, count: usize, seed: u64) -> Vec<Vec<f64>> {
             let (a, b, _) = polytope.constraint(i);
             let dot = |y: &[f64]| a.iter().zip(y).map(|(a, y)| a * y).sum::<f64>();
             let (speed, room) = (dot(&direction), b - dot(&x));
-            if speed > 1e-12 {
+            if speed > 0.0 {
                 high = high.min(room / speed);
-            } else if speed < -1e-12 {
+            } else if speed < 0.0 {
                 low = low.max(room / speed);
             }
         }
@@ -80,7 +80,17 @@ fn check(network: &Network, x: &[f64], limits: Option<[f64; 2]>) -> Polytope {
         b - a.iter().zip(polytope.centre()).map(|(a, x)| a * x).sum::<f64>()
     });
     let depth = depth.fold(f64::INFINITY, f64::min);
-    assert!(polytope.inradius().is_none_or(|radius| (radius - depth).abs() < 1e-11 && radius > 0.0));
+    assert!(polytope.inradius().is_none_or(|radius| (radius - depth).abs() < EXACT && radius > 0.0));
+    // No other point is deeper.
+    let depth = |x: &[f64]| {
+        let slack = |i: usize| {
+            let (a, b, _) = polytope.constraint(i);
+            b - a.iter().zip(x).map(|(a, x)| a * x).sum::<f64>()
+        };
+        (0..polytope.constraints()).map(slack).fold(f64::INFINITY, f64::min)
+    };
+    let deepest = points.rows().into_iter().map(|x| depth(&x.to_vec())).fold(f64::MIN, f64::max);
+    assert!(polytope.inradius().is_none_or(|radius| deepest <= radius + EXACT));
     // A facet's point is on it and inside the others; just across lies its neighbour.
     let facets: Vec<usize> = polytope.facets().iter().map(|facet| facet.constraint).collect();
     let mut across = vec![];
@@ -90,17 +100,17 @@ fn check(network: &Network, x: &[f64], limits: Option<[f64; 2]>) -> Polytope {
             let (a, b, _) = polytope.constraint(i);
             b - a.iter().zip(&facet.point).map(|(a, x)| a * x).sum::<f64>()
         };
-        assert!(room(facet.constraint).abs() < 1e-11);
+        assert!(room(facet.constraint).abs() < EXACT);
         let least = facets.iter().filter(|&&i| i != facet.constraint).map(|&i| room(i)).fold(1.0, f64::min);
         assert!(least > 0.0, "{least:e}");
         let Some(neighbour) = &facet.neighbour else { continue };
-        let step = (1e-3 * least).min(1e-5);
+        let step = (1e-3 * least).min(CLOSE);
         across.push((
             facet.point.iter().zip(a).map(|(x, a)| x + step * a).collect::<Vec<_>>(),
             neighbour.clone(),
             step,
         ));
-        assert!((b - a.iter().zip(x).map(|(a, x)| a * x).sum::<f64>() - facet.distance).abs() < 1e-11);
+        assert!((b - a.iter().zip(x).map(|(a, x)| a * x).sum::<f64>() - facet.distance).abs() < EXACT);
         let Boundary::Unit { layer, unit, from, to, .. } = facet.boundary else { panic!() };
         assert_eq!(
             (
@@ -114,7 +124,7 @@ fn check(network: &Network, x: &[f64], limits: Option<[f64; 2]>) -> Polytope {
         let points = rows(&across.iter().map(|(x, ..)| x.clone()).collect::<Vec<_>>());
         for (code, (_, neighbour, step)) in codes(network, &points).iter().zip(&across) {
             // Beyond so short a step there may be yet another region.
-            assert!(*step < 1e-10 || *code == numbers(polytope.layers(), neighbour), "{step:e}");
+            assert!(*step < 10.0 * EXACT || *code == numbers(polytope.layers(), neighbour), "{step:e}");
         }
     }
     // What is left out is never violated where the facets are not: far points along many rays.
@@ -125,11 +135,11 @@ fn check(network: &Network, x: &[f64], limits: Option<[f64; 2]>) -> Polytope {
             let (a, b, _) = polytope.constraint(i);
             let dot = |y: &[f64]| a.iter().zip(y).map(|(a, y)| a * y).sum::<f64>();
             let speed = dot(&direction);
-            if speed > 1e-12 { (b - dot(polytope.centre())) / speed } else { f64::INFINITY }
+            if speed > 0.0 { (b - dot(polytope.centre())) / speed } else { f64::INFINITY }
         };
         let all = (0..polytope.constraints()).map(hit).fold(f64::INFINITY, f64::min);
         let kept = facets.iter().map(|&i| hit(i)).fold(f64::INFINITY, f64::min);
-        assert!(kept == all || (kept - all).abs() <= 1e-9 * all, "{kept} {all}");
+        assert!(kept == all || (kept - all).abs() <= EXACT * all, "{kept} {all}");
     }
     polytope
 }
@@ -165,11 +175,11 @@ fn boxes_and_simplices_have_their_known_centres() {
     ]);
     let simplex = check(&network, &[0.2, 0.3], None);
     let radius = 1.0 - 0.5_f64.sqrt();
-    assert!((simplex.inradius().unwrap() - radius).abs() < 1e-14);
-    assert!(simplex.centre().iter().all(|x| (x - radius).abs() < 1e-14));
+    assert!((simplex.inradius().unwrap() - radius).abs() < EXACT);
+    assert!(simplex.centre().iter().all(|x| (x - radius).abs() < EXACT));
     assert_eq!(simplex.facets().len(), 3);
     let (wall, distance) = simplex.nearest().unwrap();
-    assert!((distance - 0.2).abs() < 1e-15);
+    assert!((distance - 0.2).abs() < EXACT);
     assert!(matches!(
         simplex.constraint(wall).2,
         Boundary::Unit { layer: 0, unit: 0, from: 1, to: 0, knot: Some(0.0) }
@@ -178,15 +188,15 @@ fn boxes_and_simplices_have_their_known_centres() {
     let other = polytope(&network, &[0.1, 0.2], None);
     let decision = other.decision(&[0, 1]).unwrap();
     assert_eq!((decision.class, decision.other, decision.inside), (1, 0, true));
-    assert!((decision.distance - 0.2 / 2.0_f64.sqrt()).abs() < 1e-15);
+    assert!((decision.distance - 0.2 / 2.0_f64.sqrt()).abs() < EXACT);
     let ray = other.ray(&[1.0, 0.0], &[0, 1]).unwrap();
     let ((exit, at), (class, change)) = (ray.exit.unwrap(), ray.change.unwrap());
-    assert!((at - 0.7).abs() < 1e-15 && (change - 0.2).abs() < 1e-15 && class == 0);
+    assert!((at - 0.7).abs() < EXACT && (change - 0.2).abs() < EXACT && class == 0);
     assert!(matches!(other.constraint(exit).2, Boundary::Unit { unit: 2, .. }));
     // One unit and a box: [0, 2] x [-2, 2], whose largest ball is not the only one.
     let half = relus::<2>([layer([[1.0], [0.0]], [0.0]), layer([[1.0]], [0.0])]);
     let boxed = check(&half, &[1.0, 1.0], Some([-2.0, 2.0]));
-    assert!((boxed.inradius().unwrap() - 1.0).abs() < 1e-14 && (boxed.centre()[0] - 1.0).abs() < 1e-14);
+    assert!((boxed.inradius().unwrap() - 1.0).abs() < EXACT && (boxed.centre()[0] - 1.0).abs() < EXACT);
     assert_eq!((boxed.constraints(), boxed.facets().len()), (5, 4));
     // Without one the half-plane holds balls of any size.
     let open = check(&half, &[1.0, 1.0], None);
@@ -224,6 +234,27 @@ fn polytopes_of_images_with_maxima() {
 }
 
 #[test]
+fn many_walls_in_many_dimensions() {
+    // Enough of both that the centre is sought among the nearest walls, and rays are taken together.
+    let network = mlp(6, [33, 150, 3], Activation::Relu);
+    let x: Vec<f64> = random(61, 33).iter().map(|x| 0.3 * x).collect();
+    let limits = Some([-2.0, 2.0]);
+    let whole = check(&network, &x, limits);
+    assert!(whole.constraints() > 6 * 34 && whole.undecided() == 0);
+    let numbers = |p: &Polytope| {
+        p.facets().iter().map(|facet| facet.constraint).collect::<std::collections::BTreeSet<_>>()
+    };
+    let all = numbers(&whole);
+    for programs in [0, 10] {
+        let part = Polytope::with_programs(&network, &x, limits, programs, &Context::default()).unwrap();
+        let found = numbers(&part);
+        assert_eq!((part.centre(), part.inradius()), (whole.centre(), whole.inradius()));
+        assert!(found.is_subset(&all) && part.undecided() > 0);
+        assert!(all.len() - found.len() <= part.undecided());
+    }
+}
+
+#[test]
 fn units_that_coincide_are_one_facet_and_dead_ones_none() {
     // Units 0 and 2 are the same up to a factor, 3 is constant, 4 has no weights and sits on its knot.
     let network = relus::<2>([
@@ -242,7 +273,7 @@ fn units_that_coincide_are_one_facet_and_dead_ones_none() {
     // A point on a boundary is on the lower piece, and at distance 0.
     let on = self::polytope(&network, &[-0.1, 0.0], Some([-1.0, 1.0]));
     assert_eq!(on.code(), [0b01010]);
-    assert!(on.nearest().unwrap().1 < 1e-15 && on.inradius().unwrap() > 0.1);
+    assert!(on.nearest().unwrap().1 < EXACT && on.inradius().unwrap() > 0.1);
 }
 
 #[test]
@@ -272,7 +303,7 @@ fn paths_have_every_breakpoint() {
         let mut changes = path.breakpoints().iter().peekable();
         let mut seen = 0;
         for pair in places.windows(2) {
-            while let Some(change) = changes.next_if(|change| change.at <= pair[0] + 1e-15) {
+            while let Some(change) = changes.next_if(|change| change.at <= pair[0] + EXACT) {
                 let unit = &mut code[starts[change.layer] + change.unit];
                 assert_eq!(*unit, change.from);
                 *unit = change.to;
@@ -280,7 +311,7 @@ fn paths_have_every_breakpoint() {
             let stretch = pair[1] - pair[0];
             let inner: Vec<Vec<f64>> =
                 [0.01, 0.4, 0.99].iter().map(|s| point(pair[0] + s * stretch)).collect();
-            if stretch > 1e-9 {
+            if stretch > CLOSE {
                 assert!(codes(&network, &rows(&inner)).iter().all(|found| *found == code), "{pair:?}");
                 seen += 1;
             }
@@ -300,7 +331,7 @@ fn paths_have_every_breakpoint() {
             let class =
                 changes.iter().take_while(|change| change.at < *t).last().map_or(first, |change| change.to);
             let most = row.iter().copied().fold(f64::MIN, f64::max);
-            assert!(most - row[class] < 1e-9, "{t}: {row}");
+            assert!(most - row[class] < EXACT, "{t}: {row}");
         }
     }
 }

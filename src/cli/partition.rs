@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::data::{NpzEntry, NpzWriter, OutputFile};
 use crate::engine::{Context, Cpu};
 use crate::network::Network;
-use crate::regions::{Classes, Mesh, Partition, Segment};
+use crate::regions::{Classes, CodeLayer, Count, Mesh, Partition, Segment};
 use crate::render::{Fill, partition_svg, read_plane};
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
@@ -20,15 +20,15 @@ use super::args;
 use super::session::{Session, file_name};
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: fenchel partition model.onnx --plane plane.npz -o partition.json --svg partition.svg\n\n\
+#[command(after_help = "Examples:\n  \
+    fenchel partition model.onnx --plane plane.npz -o partition.json --svg partition.svg\n  \
+    fenchel partition model.onnx --plane plane.npz --count      their number alone, however many\n\n\
     Takes affine and piecewise affine operators (dense layers, convolutions, normalisation, pools, sums of branches; \
     ReLU, leaky ReLU, max-pooling); of smooth activations fenchel layers --save makes such. Computes on the CPU in f64. \
     The plane is origin + s u + t v with s and t in [-1, 1]; each region is a convex polygon with the affine map slope \
     [K, 2], offset [K] in s and t. Arrays of --npz: vertices [V, 2], corners [C] (numbers of vertices, region by \
     region), ends [R] (where each region ends among them), area [R], slope [R, K, 2], offset [R, K], code [R, words], \
-    and the affine map in input space, A [R, K, D] and b [R, K]."
-)]
+    and the affine map in input space, A [R, K, D] and b [R, K].")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub model: args::Model,
@@ -41,8 +41,12 @@ pub(super) struct Arguments {
     pub outputs: args::Outputs,
 
     /// Where the regions go
-    #[arg(short, long, value_name = "P.json")]
-    pub output: PathBuf,
+    #[arg(short, long, value_name = "P.json", required_unless_present = "count")]
+    pub output: Option<PathBuf>,
+
+    /// Only count them: no region is kept, so that there may be any number
+    #[arg(long, conflicts_with_all = ["npz", "svg"])]
+    pub count: bool,
 
     /// Where they go as arrays, with codes and slopes in input space
     #[arg(long, value_name = "P.npz")]
@@ -93,6 +97,17 @@ struct Layer {
     first_word: usize,
 }
 
+/// What is printed and written of regions that are counted.
+#[derive(Serialize)]
+struct Counted {
+    label: &'static str,
+    count: u64,
+    area: f64,
+    seconds: f64,
+    tiny: u64,
+    layers: Vec<Layer>,
+}
+
 /// The decision boundary between the chosen outputs.
 #[derive(Serialize)]
 struct Decision {
@@ -118,7 +133,7 @@ struct Piece {
 }
 
 pub(super) fn partition(session: &Session, arguments: &Arguments) -> Result<()> {
-    let files = [Some(&arguments.output), arguments.npz.as_ref(), arguments.svg.as_ref()];
+    let files = [arguments.output.as_ref(), arguments.npz.as_ref(), arguments.svg.as_ref()];
     let files: Vec<&PathBuf> = files.into_iter().flatten().collect();
     if let Some(path) =
         files.iter().enumerate().find_map(|(i, path)| files[..i].contains(path).then_some(path))
@@ -135,25 +150,37 @@ pub(super) fn partition(session: &Session, arguments: &Arguments) -> Result<()> 
     if arguments.colour == Some(Colour::Class) && outputs.len() < 2 {
         return Err(Error::Argument("--colour class needs at least two outputs".to_owned()));
     }
-    let json = OutputFile::create(&arguments.output)?;
+    let json = arguments.output.as_ref().map(|path| OutputFile::create(path)).transpose()?;
     let npz = arguments.npz.as_ref().map(|path| OutputFile::create(path)).transpose()?;
     let svg = arguments.svg.as_ref().map(|path| OutputFile::create(path)).transpose()?;
 
     let start = Instant::now();
     let sliced = network.on_slice(&slice.origin, &[&slice.u, &slice.v])?;
-    let partition = Partition::new(&sliced, context).map_err(|error| match error {
-        Error::MissingSlot { .. } => Error::Graph(format!(
-            "{error}; of smooth activations fenchel layers --save makes piecewise affine ones"
-        )),
-        other => other,
-    })?;
+    if arguments.count {
+        let Count { regions, area, tiny, layers } =
+            Partition::count(&sliced, context).map_err(with_advice)?;
+        let (seconds, layers) = (start.elapsed().as_secs_f64(), layers.iter().map(layer).collect());
+        let counted = Counted { label: "exact", count: regions, area, seconds, tiny, layers };
+        if let Some(mut json) = json {
+            json.put(&serde_json::to_vec(&counted).map_err(|e| Error::Graph(e.to_string()))?)?;
+            json.commit()?;
+        }
+        return session.print(&counted, || {
+            format!(
+                "{regions} regions (exact), {tiny} of them below 1e-9 of the area, {seconds:.4} s\narea {area:.12}\n"
+            )
+        });
+    }
+    let partition = Partition::new(&sliced, context).map_err(with_advice)?;
     let seconds = start.elapsed().as_secs_f64();
 
     let mesh = partition.mesh();
     let classes = if outputs.len() > 1 { Some(partition.classes(&outputs)?) } else { None };
     let boundary = classes.as_ref().map(Classes::boundary);
     let summary = summary(&partition, &mesh, classes.as_ref().zip(boundary.as_deref()), seconds);
-    write_json(json, &partition, &outputs, &summary, boundary.as_deref().unwrap_or(&[]))?;
+    if let Some(json) = json {
+        write_json(json, &partition, &outputs, &summary, boundary.as_deref().unwrap_or(&[]))?;
+    }
     if let Some(npz) = npz {
         write_arrays(npz, &partition, &outputs, &network, &slice, context)?;
     }
@@ -169,6 +196,19 @@ pub(super) fn partition(session: &Session, arguments: &Arguments) -> Result<()> 
     session.print(&summary, || text(&summary))
 }
 
+fn with_advice(error: Error) -> Error {
+    match error {
+        Error::MissingSlot { .. } => Error::Graph(format!(
+            "{error}; of smooth activations fenchel layers --save makes piecewise affine ones"
+        )),
+        other => other,
+    }
+}
+
+fn layer(layer: &CodeLayer) -> Layer {
+    Layer { node: layer.name.clone(), units: layer.units, bits: layer.bits(), first_word: layer.words.start }
+}
+
 fn summary(
     partition: &Partition,
     mesh: &Mesh,
@@ -177,12 +217,6 @@ fn summary(
 ) -> Summary {
     let mut degrees = BTreeMap::new();
     mesh.degrees.iter().for_each(|&degree| *degrees.entry(degree).or_default() += 1);
-    let layer = |layer: &crate::regions::CodeLayer| Layer {
-        node: layer.name.clone(),
-        units: layer.units,
-        bits: layer.bits(),
-        first_word: layer.words.start,
-    };
     let decision = decision.map(|(classes, boundary)| {
         let mut shares = BTreeMap::new();
         for (&class, area) in classes.classes().iter().zip(classes.areas()) {

@@ -22,7 +22,8 @@ use super::session::Session;
     fenchel regions model.onnx --box -1,1 --budget 100000 -o regions.json     all regions in a box\n  \
     fenchel regions model.onnx --data x.npy --at 3 -o polytope.json           the region of row 3, with its facets\n  \
     fenchel regions model.onnx --data x.npy --path 3,8 -o path.json           breakpoints from row 3 to row 8\n  \
-    fenchel regions model.onnx --data x.npy --at 3 --ball 0.5 -o ball.json    regions that random points see\n\n\
+    fenchel regions model.onnx --data x.npy --at 3 --ball 0.5 -o ball.json    regions that random points see\n  \
+    fenchel regions cnn.onnx --data x.npy --at 3 --programs 100 -o polytope.json     facets as far as 100 programs tell\n\n\
     Takes affine and piecewise affine operators, as fenchel partition does; of smooth activations fenchel layers --save \
     makes such. Computes on the CPU in f64. Counts are labelled: exact (all facets crossed), capped (the budget ended it), \
     visited. Arrays of --npz: for a box code [R, words], centre [R, D], inradius [R]; for a point the constraints A [m, D], \
@@ -73,6 +74,16 @@ pub(super) struct Arguments {
         help_heading = "Around rows of data"
     )]
     pub towards: Option<usize>,
+
+    /// No more linear programs than this to tell facets from constraints that others imply: with --at in many dimensions
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "at",
+        conflicts_with = "ball",
+        help_heading = "Around rows of data"
+    )]
+    pub programs: Option<u32>,
 
     /// Where units change their pieces on the segment between these two rows
     #[arg(long, value_name = "ROW,ROW", value_parser = pair, requires = "data", conflicts_with = "limits", help_heading = "Around rows of data")]

@@ -46,7 +46,8 @@ fn polytope(
     let json = OutputFile::create(&arguments.output)?;
     let npz = arguments.npz.as_ref().map(|path| OutputFile::create(path)).transpose()?;
     let start = Instant::now();
-    let polytope = Polytope::new(network, x, arguments.limits, &session.context)?;
+    let programs = arguments.programs.map_or(usize::MAX, |programs| programs as usize);
+    let polytope = Polytope::with_programs(network, x, arguments.limits, programs, &session.context)?;
     let seconds = start.elapsed().as_secs_f64();
     let named = |i: usize| name(polytope.layers(), polytope.constraint(i).2);
     let nearest = polytope.nearest();
@@ -62,6 +63,7 @@ fn polytope(
         "dimension": polytope.dimension(),
         "constraints": polytope.constraints(),
         "facets": polytope.facets().len(),
+        "undecided": polytope.undecided(),
         "inradius": polytope.inradius(),
         "distance": nearest.map(|(_, distance)| distance),
         "nearest": nearest.map(|(i, _)| named(i)),
@@ -96,6 +98,9 @@ fn polytope(
             polytope.dimension(),
             polytope.facets().len()
         );
+        if polytope.undecided() > 0 {
+            text += &format!("{} more constraints may be facets: raise --programs\n", polytope.undecided());
+        }
         text += &match polytope.inradius() {
             Some(radius) => format!("inradius {radius:.6e}\n"),
             None => "balls of any size lie inside\n".to_owned(),

@@ -356,6 +356,9 @@ impl<'a> Making<'a> {
             spend(left, size_of_val(&weights[..]))?;
             return Ok(vec![(target, Map::Dense(weights))]);
         }
+        if direct.is_empty() && pushed[..] == [from] {
+            return self.straight(from, &targets, left);
+        }
         let alive =
             pushed.iter().map(|&i| self.len(i)).chain(maps.iter().map(|map| map.length)).sum::<usize>();
         let block = (AT_ONCE.min((*left / 32) as usize) / alive.max(1)).clamp(1, units);
@@ -391,6 +394,29 @@ impl<'a> Making<'a> {
             }
         }
         Ok(targets.into_iter().zip(maps.into_iter().map(Growing::finish)).collect())
+    }
+
+    /// The maps of a stage that others read as it is, of which few elements are not 0.
+    fn straight(&self, from: usize, targets: &[usize], left: &mut u64) -> Result<Vec<(usize, Map)>> {
+        let map = |&target: &usize| {
+            let mut read: Vec<Vec<u32>> = vec![vec![]; self.len(from)];
+            for port in self.ports[from].iter().filter(|port| port.target == target) {
+                let count = port.positions.as_ref().map_or(self.len(from), Vec::len);
+                for e in 0..count {
+                    let unit = port.positions.as_ref().map_or(e, |positions| positions[e]);
+                    read[unit].push((port.first + e) as u32);
+                }
+            }
+            let mut map = Growing::new(self.lengths[target]);
+            for positions in read {
+                map.positions.extend(positions);
+                map.weights.resize(map.positions.len(), 1.0);
+                map.ends.push(map.weights.len());
+            }
+            spend(left, map.weights.len() * (size_of::<u32>() + size_of::<f64>()))?;
+            Ok((target, map.finish()))
+        };
+        targets.iter().map(map).collect()
     }
 
     /// The node `from` and the affine nodes that depend on it through affine nodes alone.

@@ -10,10 +10,10 @@ use crate::engine::Context;
 use crate::network::{Network, Slot, Stages};
 use crate::{Error, Result};
 
-use super::affine::Affine;
+use super::affine::{Affine, plan, programs_fit};
 use super::codes::CodeLayer;
 use super::polytope::check_limits;
-use super::simplex::{Side, chebyshev, facets, within};
+use super::simplex::{Side, Wanted, chebyshev, facets, within};
 use super::walk::{BOX, Source, Walk, Walls};
 
 /// Inradii below this share of half the box's edge are labelled tiny.
@@ -119,6 +119,8 @@ impl Enumeration {
         let network = network.cut(None, None)?;
         network.require("an enumeration of regions", Slot::AffinePieces)?;
         let dimension = network.dimension();
+        plan(&network, context.memory())?;
+        programs_fit(&network, rayon::current_num_threads(), context.memory())?;
         let (middle, half) = (f64::midpoint(limits[0], limits[1]), (limits[1] - limits[0]) / 2.0);
         let direction = |d: usize| {
             let mut direction = vec![0.0; dimension];
@@ -315,12 +317,13 @@ impl Enumeration {
             // It was found already, on another way.
             return Some(Cell { code, centre: vec![], radius: 0.0, facets: vec![] });
         }
-        let deepest = chebyshev(&walls, from);
+        let never = || Ok::<(), std::convert::Infallible>(());
+        let Ok(deepest) = chebyshev(&walls, from, never);
         if deepest.depth <= FLAT {
             return None;
         }
-        let never = || Ok::<(), std::convert::Infallible>(());
-        let Ok(sides) = facets(&walls, &deepest.x, deepest.depth, false, never);
+        let wanted = Wanted { points: false, programs: usize::MAX };
+        let Ok(sides) = facets(&walls, &deepest.x, deepest.depth, wanted, |_| never());
         let facets = sides.iter().zip(&walls.sources).filter(|(side, _)| matches!(side, Side::Facet(_)));
         let facets = facets.map(|(_, source)| *source).filter(|source| source.stage != BOX).collect();
         Some(Cell { code, centre: deepest.x, radius: deepest.depth, facets })

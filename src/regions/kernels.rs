@@ -126,6 +126,87 @@ pub(super) fn add(arch: Arch, sums: &mut [f64], weights: [&[f64]; AT_ONCE], term
     arch.dispatch(Add { sums, weights, terms });
 }
 
+/// Adds rows of weights `[n]`, each times a factor, to `sums [n]`.
+pub(super) fn add_row(arch: Arch, sums: &mut [f64], weights: [&[f64]; AT_ONCE], factors: [f64; AT_ONCE]) {
+    struct AddRow<'a> {
+        sums: &'a mut [f64],
+        weights: [&'a [f64]; AT_ONCE],
+        factors: [f64; AT_ONCE],
+    }
+
+    impl NullaryFnOnce for AddRow<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            let Self { sums, weights, factors: [p, q, r, s] } = self;
+            let n = sums.len();
+            let [a, b, c, d] = weights.map(|row| &row[..n]);
+            for i in 0..n {
+                let two = q.mul_add(b[i], p.mul_add(a[i], sums[i]));
+                sums[i] = s.mul_add(d[i], r.mul_add(c[i], two));
+            }
+        }
+    }
+
+    arch.dispatch(AddRow { sums, weights, factors });
+}
+
+/// Adds the least and the largest that factors `[n]` times a number between two `ends` may be.
+pub(super) fn residuals(arch: Arch, factors: &[f64], ends: [f64; 2], less: &mut [f64], more: &mut [f64]) {
+    struct Residuals<'a> {
+        factors: &'a [f64],
+        ends: [f64; 2],
+        less: &'a mut [f64],
+        more: &'a mut [f64],
+    }
+
+    impl NullaryFnOnce for Residuals<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            let Self { factors, ends: [low, high], less, more } = self;
+            let n = factors.len();
+            let (less, more) = (&mut less[..n], &mut more[..n]);
+            for i in 0..n {
+                let (a, b) = (factors[i] * low, factors[i] * high);
+                less[i] += if a < b { a } else { b };
+                more[i] += if a < b { b } else { a };
+            }
+        }
+    }
+
+    arch.dispatch(Residuals { factors, ends, less, more });
+}
+
+/// Takes a column out of rows of a table `[rows, own.len()]`: adds `own` times the column's coefficient, which counts as 0.
+pub(super) fn eliminate(arch: Arch, rows: &mut [f64], own: &[f64], column: usize) {
+    struct Eliminate<'a> {
+        rows: &'a mut [f64],
+        own: &'a [f64],
+        column: usize,
+    }
+
+    impl NullaryFnOnce for Eliminate<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            let Self { rows, own, column } = self;
+            for row in rows.chunks_exact_mut(own.len()) {
+                let factor = row[column];
+                if factor != 0.0 {
+                    row[column] = 0.0;
+                    row.iter_mut().zip(own).for_each(|(x, y)| *x += factor * y);
+                }
+            }
+        }
+    }
+
+    arch.dispatch(Eliminate { rows, own, column });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

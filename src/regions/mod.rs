@@ -12,6 +12,7 @@
 //! ReLU neural networks").
 
 mod affine;
+mod ahead;
 mod codes;
 mod comparison;
 mod decision;
@@ -26,6 +27,7 @@ mod partition;
 mod path;
 mod polygon;
 mod polytope;
+mod reduced;
 mod reduction;
 mod rows;
 mod simplex;
@@ -38,7 +40,7 @@ pub use decision::{Classes, Segment};
 pub use density::{Density, density};
 pub use enumeration::{Enumeration, Label, TINY_RADIUS};
 pub use mesh::{Edge, Mesh};
-pub use partition::{Partition, Region, TINY};
+pub use partition::{Count, Partition, Region, TINY};
 pub use path::{Breakpoint, ClassChange, Path, breakpoints};
 pub use polygon::Point;
 pub use polytope::{Boundary, Decision, Facet, Polytope, Ray};

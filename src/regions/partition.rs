@@ -20,6 +20,10 @@ pub const TINY: f64 = 1e-9;
 /// The area of a slice, `[-1, 1]^2`.
 const WHOLE: f64 = 4.0;
 
+pub(super) fn is_tiny(area: f64) -> bool {
+    area < TINY * WHOLE
+}
+
 /// Parts of the plane that are worked on apart, about: enough for many threads to be busy to the end.
 const PARTS: usize = 192;
 
@@ -48,6 +52,19 @@ pub struct Partition {
     codes: Vec<u32>,
 }
 
+/// How many regions a [`Partition`] has, when none of them is kept.
+#[derive(Debug, Clone)]
+pub struct Count {
+    /// How many regions there are.
+    pub regions: u64,
+    /// The area of all of them together: 4 but for rounding.
+    pub area: f64,
+    /// How many are below [`TINY`] of the slice.
+    pub tiny: u64,
+    /// The layers that bend.
+    pub layers: Vec<CodeLayer>,
+}
+
 /// One region of a [`Partition`].
 #[derive(Debug, Clone, Copy)]
 pub struct Region<'a> {
@@ -66,7 +83,7 @@ pub struct Region<'a> {
 impl Region<'_> {
     /// Whether its area is below [`TINY`] of the slice.
     pub fn is_tiny(&self) -> bool {
-        self.area < TINY * WHOLE
+        is_tiny(self.area)
     }
 
     /// The affine function of an output at a point.
@@ -91,17 +108,25 @@ impl Partition {
     /// is not piecewise affine, [`Error::Graph`] for one that jumps; [`Error::Memory`] where the result outgrows the
     /// context's budget; [`Error::Cancelled`].
     pub fn new(network: &Network, context: &Context) -> Result<Self> {
-        if network.dimension() != 2 {
-            return Err(Error::Shape(format!(
-                "a partition is that of a network of 2 inputs, not {}: put it on a plane first",
-                network.dimension()
-            )));
-        }
-        let stages = network.stages("a partition", context.memory() / 2)?;
-        let layers = CodeLayer::of(&stages);
-        let found = search(&stages, &layers, context)?;
+        let (stages, layers) = prepare(network, context)?;
+        let found = search(&stages, &layers, false, context)?;
         let outputs = stages.targets.last().map_or(0, |target| target.norms.len());
         Ok(Self::join(&found, outputs, layers))
+    }
+
+    /// Counts the regions that [`new`](Self::new) finds, in the memory of one path down the tree for each thread.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn count(network: &Network, context: &Context) -> Result<Count> {
+        let (stages, layers) = prepare(network, context)?;
+        let found = search(&stages, &layers, true, context)?;
+        Ok(Count {
+            regions: found.iter().map(|part| part.count).sum(),
+            area: found.iter().map(|part| part.area).sum(),
+            tiny: found.iter().map(|part| part.tiny).sum(),
+            layers,
+        })
     }
 
     fn join(found: &[Found], outputs: usize, layers: Vec<CodeLayer>) -> Self {
@@ -213,6 +238,18 @@ impl Partition {
     }
 }
 
+fn prepare(network: &Network, context: &Context) -> Result<(Stages, Vec<CodeLayer>)> {
+    if network.dimension() != 2 {
+        return Err(Error::Shape(format!(
+            "a partition is that of a network of 2 inputs, not {}: put it on a plane first",
+            network.dimension()
+        )));
+    }
+    let stages = network.stages("a partition", context.memory() / 2)?;
+    let layers = CodeLayer::of(&stages);
+    Ok((stages, layers))
+}
+
 /// A part of the plane.
 enum Part {
     /// What is to be done, with the code so far.
@@ -221,7 +258,7 @@ enum Part {
 }
 
 /// The regions, in an order that depends on nothing but the network.
-fn search(stages: &Stages, layers: &[CodeLayer], context: &Context) -> Result<Vec<Found>> {
+fn search(stages: &Stages, layers: &[CodeLayer], only_count: bool, context: &Context) -> Result<Vec<Found>> {
     let words = layers.last().map_or(0, |layer| layer.words.end);
     let mut parts = vec![Part::Open(Item::whole(stages), vec![0; words])];
     for _ in 0..ROUNDS {
@@ -230,6 +267,8 @@ fn search(stages: &Stages, layers: &[CodeLayer], context: &Context) -> Result<Ve
             break;
         }
         let mut worker = Worker::new(stages, layers);
+        worker.ahead = false;
+        worker.found.only_count = only_count;
         let mut next = Vec::with_capacity(2 * parts.len());
         for part in parts {
             match part {
@@ -237,7 +276,9 @@ fn search(stages: &Stages, layers: &[CodeLayer], context: &Context) -> Result<Ve
                     worker.code = code;
                     worker.step(item);
                     if worker.stack.is_empty() {
-                        next.push(Part::Done(std::mem::take(&mut worker.found)));
+                        let found = std::mem::take(&mut worker.found);
+                        worker.found.only_count = only_count;
+                        next.push(Part::Done(found));
                     }
                     let parts = worker.stack.drain(..).rev();
                     next.extend(parts.map(|item| Part::Open(item, worker.code.clone())));
@@ -257,6 +298,7 @@ fn search(stages: &Stages, layers: &[CodeLayer], context: &Context) -> Result<Ve
         let share = item.share();
         let mut worker = Worker::new(stages, layers);
         worker.code = code;
+        worker.found.only_count = only_count;
         worker.stack.push(item);
         let (mut steps, mut bytes) = (0_usize, 0);
         while let Some(item) = worker.stack.pop() {

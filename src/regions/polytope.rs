@@ -6,7 +6,7 @@ use crate::{Error, Result};
 
 use super::affine::Affine;
 use super::codes::CodeLayer;
-use super::simplex::{Side, chebyshev, facets};
+use super::simplex::{Side, Wanted, chebyshev, facets};
 use super::split::table;
 use super::walk::{BOX, Source, Walk, Walls, dot};
 
@@ -29,6 +29,7 @@ pub struct Polytope {
     centre: Vec<f64>,
     inradius: Option<f64>,
     facets: Vec<Facet>,
+    undecided: usize,
     /// `[1 + D, K]`
     outputs: Vec<f64>,
 }
@@ -113,6 +114,21 @@ impl Polytope {
         limits: Option<[f64; 2]>,
         context: &Context,
     ) -> Result<Self> {
+        Self::with_programs(network, point, limits, usize::MAX, context)
+    }
+
+    /// As [`new`](Self::new), of no more than so many linear programs for facets: in many dimensions with many units they
+    /// take long. What they would have told is [undecided](Self::undecided).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_programs(
+        network: &Network,
+        point: &[f64],
+        limits: Option<[f64; 2]>,
+        programs: usize,
+        context: &Context,
+    ) -> Result<Self> {
         let dimension = network.cut(None, None)?.dimension();
         check_point(dimension, point)?;
         if let Some(limits) = limits {
@@ -142,7 +158,7 @@ impl Polytope {
             return Err(Error::Memory { what, needed: 3 * dictionary, budget: context.memory() });
         }
         context.check()?;
-        let deepest = chebyshev(&walls, point);
+        let deepest = chebyshev(&walls, point, || context.check())?;
         let size = deepest.x.iter().map(|x| x.abs()).fold(1.0, f64::max);
         let flat = deepest.depth <= FLAT * size;
         let boundaries: Vec<Boundary> =
@@ -155,13 +171,19 @@ impl Polytope {
             inradius: deepest.bounded.then_some(if flat { 0.0 } else { deepest.depth }),
             centre: deepest.x,
             facets: vec![],
+            undecided: 0,
             outputs,
             walls,
         };
         if !flat {
             context.progress().start("constraints", polytope.walls.len() as u64);
-            let sides = facets(&polytope.walls, &polytope.centre, deepest.depth, true, || context.check())?;
+            let wanted = Wanted { points: true, programs };
+            let sides = facets(&polytope.walls, &polytope.centre, deepest.depth, wanted, |decided| {
+                context.progress().advance(decided as u64);
+                context.check()
+            })?;
             context.progress().finish();
+            polytope.undecided = sides.iter().filter(|&side| *side == Side::Undecided).count();
             for (i, side) in sides.into_iter().enumerate() {
                 let Side::Facet(mut at) = side else { continue };
                 // Rounding off: onto its hyperplane.
@@ -211,6 +233,11 @@ impl Polytope {
     /// The constraints that no others imply; of equal ones the first. There is none where the polytope is flat.
     pub fn facets(&self) -> &[Facet] {
         &self.facets
+    }
+
+    /// How many constraints may be facets or not: those for which there was no linear program left.
+    pub fn undecided(&self) -> usize {
+        self.undecided
     }
 
     /// The centre of the largest ball inside (Chebyshev centre); where there are balls of any size, of a large one.

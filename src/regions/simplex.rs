@@ -1,7 +1,12 @@
 //! Linear programs over half-spaces, by the primal simplex method on a dictionary that stays feasible from one program to
 //! the next: few variables, or many that are there anyway.
 
-use super::walk::{Walls, dot};
+use ndarray::{Array2, ArrayView2, Axis};
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::kernels::eliminate;
+use super::walk::{BOX, Walls, dot};
 
 /// Coefficients below this are none.
 const PIVOT: f64 = 1e-9;
@@ -15,10 +20,23 @@ const SLACK: f64 = 1e-9;
 /// Rays from the centre, at most about.
 const RAYS: usize = 2048;
 
+/// Rays whose products with all walls are computed together, in so many dimensions or more: one after the other they wait
+/// for memory.
+const TOGETHER: usize = 64;
+const WIDE: usize = 32;
+
+/// Where there are many walls for each dimension a deepest point is sought among so many for each, the nearest; those
+/// that it violates join them.
+const NEAREST: usize = 3;
+
+/// Elements of a table from which on threads share it.
+const LARGE: usize = 1 << 18;
+
 /// What lies beside a dictionary's columns and rows: slacks `0..m` that must not be negative, then free variables.
 ///
 /// Each row says a basic variable as `beta + sum_j alpha_j n_j` of those that are not.
 struct Dictionary {
+    arch: Arch,
     slacks: usize,
     columns: usize,
     /// `[rows, 1 + columns]`
@@ -38,7 +56,7 @@ impl Dictionary {
     /// With all slacks basic; `columns` free variables at 0.
     fn new(slacks: usize, columns: usize, table: Vec<f64>) -> Self {
         let nonbasic = (slacks..slacks + columns).collect();
-        Self { slacks, columns, table, basic: (0..slacks).collect(), nonbasic }
+        Self { arch: Arch::new(), slacks, columns, table, basic: (0..slacks).collect(), nonbasic }
     }
 
     fn row(&self, i: usize) -> &[f64] {
@@ -75,12 +93,14 @@ impl Dictionary {
         let inverse = 1.0 / own[1 + j];
         own.iter_mut().for_each(|x| *x *= -inverse);
         own[1 + j] = inverse;
-        for row in before.chunks_exact_mut(width).chain(after.chunks_exact_mut(width)) {
-            let factor = row[1 + j];
-            if factor != 0.0 {
-                row[1 + j] = 0.0;
-                row.iter_mut().zip(&*own).for_each(|(x, y)| *x += factor * y);
-            }
+        let (arch, own) = (self.arch, &*own);
+        if before.len() + after.len() < LARGE {
+            eliminate(arch, before, own, 1 + j);
+            eliminate(arch, after, own, 1 + j);
+        } else {
+            let block = width * (LARGE / 8).div_ceil(width);
+            let blocks = before.par_chunks_mut(block).chain(after.par_chunks_mut(block));
+            blocks.for_each(|rows| eliminate(arch, rows, own, 1 + j));
         }
         std::mem::swap(&mut self.basic[i], &mut self.nonbasic[j]);
     }
@@ -175,15 +195,51 @@ fn deepest(alpha: &[f64], width: usize, slacks: &[f64], weights: &[f64], most: f
 }
 
 /// The centre of the largest ball within walls (Boyd & Vandenberghe 2004, section 8.5.1), from a point that need not lie
-/// within them. Where there are balls of any size, one as large as the walls are far.
-pub(super) fn chebyshev(walls: &Walls, from: &[f64]) -> Deepest {
-    let slacks = walls.slacks(from);
+/// within them. Where there are balls of any size, one as large as the walls are far. `check` is asked between two programs.
+///
+/// Of many walls few are near: the program is that of the nearest ones and of those that its solution violates.
+pub(super) fn chebyshev<E>(
+    walls: &Walls,
+    from: &[f64],
+    mut check: impl FnMut() -> Result<(), E>,
+) -> Result<Deepest, E> {
+    let (m, dimension) = (walls.len(), walls.dimension);
+    let mut slacks = walls.slacks(from);
     let most = 2.0 * slacks.iter().map(|s| s.abs()).fold(0.5, f64::max);
-    let mut deepest = deepest(&walls.normals, walls.dimension, &slacks, &vec![1.0; slacks.len()], most);
-    deepest.x.iter_mut().zip(from).for_each(|(x, from)| *x += from);
-    // What the walls themselves say of the point.
-    deepest.depth = (0..walls.len()).map(|i| walls.slack(i, &deepest.x)).fold(deepest.depth, f64::min);
-    deepest
+    let share = NEAREST * (dimension + 1);
+    let mut order: Vec<usize> = (0..m).collect();
+    if dimension >= WIDE && m > 2 * share {
+        order.sort_by(|&i, &j| slacks[i].total_cmp(&slacks[j]).then(i.cmp(&j)));
+        order.truncate(share);
+    }
+    let mut x = from.to_vec();
+    loop {
+        check()?;
+        let normals: Vec<f64> = order.iter().flat_map(|&i| walls.normal(i).iter().copied()).collect();
+        let own: Vec<f64> = order.iter().map(|&i| slacks[i]).collect();
+        let mut deepest = deepest(&normals, dimension, &own, &vec![1.0; own.len()], most);
+        deepest.x.iter_mut().zip(&x).for_each(|(x, from)| *x += from);
+        slacks = walls.slacks(&deepest.x);
+        let size = deepest.depth.abs().max(f64::MIN_POSITIVE);
+        let mut violated: Vec<usize> = if order.len() < m {
+            (0..m).filter(|&i| slacks[i] < deepest.depth - SLACK * size).collect()
+        } else {
+            vec![]
+        };
+        // Walls of the program itself are violated by rounding alone.
+        let mut own = order.clone();
+        own.sort_unstable();
+        violated.retain(|i| own.binary_search(i).is_err());
+        if violated.is_empty() {
+            // What the walls themselves say of the point.
+            deepest.depth = slacks.iter().copied().fold(deepest.depth, f64::min);
+            return Ok(deepest);
+        }
+        violated.sort_by(|&i, &j| slacks[i].total_cmp(&slacks[j]).then(i.cmp(&j)));
+        violated.truncate(share);
+        order.extend(violated);
+        x = deepest.x;
+    }
 }
 
 /// The centre of the largest ball within a wall and the other walls.
@@ -222,20 +278,32 @@ pub(super) enum Side {
     Redundant,
     /// It is a facet. A point of it, inside all other walls, where asked for.
     Facet(Vec<f64>),
+    /// There were no more programs to tell.
+    Undecided,
+}
+
+/// What is asked of [`facets`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// A point of each facet.
+    pub points: bool,
+    /// Linear programs, at most.
+    pub programs: usize,
 }
 
 /// Which walls are facets of what they enclose, with `centre` inside all of them and `radius` deep. Of equal walls the
 /// first is.
 ///
-/// Rays from the centre along each normal find most facets that there are in few dimensions. For each wall that is left its
-/// slack is made as small as the others let it become; where it stays positive the wall is given up for good, so that
-/// programs become smaller. `check` is asked between two programs.
+/// Rays from the centre along each normal find most facets that there are in few dimensions, and what lies beyond the box
+/// is none. For each wall that is left its slack is made as small as the others let it become; where it stays positive the
+/// wall is given up for good, so that programs become smaller. `check` is asked between two programs, with the number of
+/// walls that were decided since.
 pub(super) fn facets<E>(
     walls: &Walls,
     centre: &[f64],
     radius: f64,
-    points: bool,
-    mut check: impl FnMut() -> Result<(), E>,
+    Wanted { points, programs }: Wanted,
+    mut check: impl FnMut(usize) -> Result<(), E>,
 ) -> Result<Vec<Side>, E> {
     let (m, dimension) = (walls.len(), walls.dimension);
     let slacks: Vec<f64> = walls.slacks(centre).iter().map(|s| s / radius).collect();
@@ -246,40 +314,54 @@ pub(super) fn facets<E>(
         if points { centre.iter().zip(step).map(|(x, y)| radius.mul_add(*y, *x)).collect() } else { vec![] }
     };
     let mut sides: Vec<Option<Side>> = vec![None; m];
-    let stride = m.div_ceil(RAYS).max(1);
-    for i in (0..m).step_by(stride) {
-        check()?;
-        let direction = walls.normal(i);
-        let (mut first, mut second, mut hit) = (f64::INFINITY, f64::INFINITY, None);
-        for (j, &slack) in slacks.iter().enumerate() {
-            let along = dot(walls.normal(j), direction);
-            // Only what is met before the second is of interest.
-            if along > PIVOT && slack < second * along {
-                let length = slack / along;
-                if length < first {
-                    (second, first, hit) = (first, length, Some(j));
-                } else {
-                    second = length;
+    for (side, &implied) in sides.iter_mut().zip(&beyond_box(walls, tolerance * radius)) {
+        *side = implied.then_some(Side::Redundant);
+    }
+    let rays: Vec<usize> = (0..m).step_by(m.div_ceil(RAYS).max(1)).collect();
+    for rays in rays.chunks(TOGETHER) {
+        check(0)?;
+        let products = products(walls, rays);
+        for (number, &i) in rays.iter().enumerate() {
+            let direction = walls.normal(i);
+            let (mut first, mut second, mut hit) = (f64::INFINITY, f64::INFINITY, None);
+            for (j, &slack) in slacks.iter().enumerate() {
+                let along =
+                    products.as_ref().map_or_else(|| dot(walls.normal(j), direction), |p| p[[number, j]]);
+                // Only what is met before the second is of interest.
+                if along > PIVOT && slack < second * along {
+                    let length = slack / along;
+                    if length < first {
+                        (second, first, hit) = (first, length, Some(j));
+                    } else {
+                        second = length;
+                    }
                 }
             }
-        }
-        if let Some(j) = hit.filter(|&j| sides[j].is_none() && second > first * (1.0 + tolerance) + tolerance)
-        {
-            let step: Vec<f64> = direction.iter().map(|a| first * a).collect();
-            sides[j] = Some(Side::Facet(at(&step)));
+            let clear = second > first * (1.0 + tolerance) + tolerance;
+            if let Some(j) = hit.filter(|&j| sides[j].is_none() && clear) {
+                let step: Vec<f64> = direction.iter().map(|a| first * a).collect();
+                sides[j] = Some(Side::Facet(at(&step)));
+            }
         }
     }
-    let mut table = Vec::with_capacity((m + dimension) * (1 + dimension));
-    for (i, &slack) in slacks.iter().enumerate() {
-        table.push(slack);
+    let kept: Vec<usize> = (0..m).filter(|&i| sides[i] != Some(Side::Redundant)).collect();
+    let mut table = Vec::with_capacity((kept.len() + dimension) * (1 + dimension));
+    for &i in &kept {
+        table.push(slacks[i]);
         table.extend(walls.normal(i).iter().map(|a| -a));
     }
     let mut dictionary = Dictionary::new(m, dimension, table);
+    dictionary.basic = kept;
     let mut order: Vec<usize> = (0..m).filter(|&i| sides[i].is_none()).collect();
     order.sort_by(|&i, &j| slacks[j].total_cmp(&slacks[i]).then(j.cmp(&i)));
-    for wall in order {
-        check()?;
+    check(m - order.len())?;
+    for (program, wall) in order.into_iter().enumerate() {
+        check(1)?;
         if sides[wall].is_some() {
+            continue;
+        }
+        if program >= programs {
+            sides[wall] = Some(Side::Undecided);
             continue;
         }
         let (bland, last) = dictionary.limits();
@@ -337,6 +419,30 @@ pub(super) fn facets<E>(
         }
     }
     Ok(sides.into_iter().map(|side| side.unwrap_or(Side::Redundant)).collect())
+}
+
+/// The products of the normals of some walls with those of all, where that is worth it.
+fn products(walls: &Walls, some: &[usize]) -> Option<Array2<f64>> {
+    if walls.dimension < WIDE {
+        return None;
+    }
+    let all = ArrayView2::from_shape((walls.len(), walls.dimension), &walls.normals).ok()?;
+    Some(all.select(Axis(0), some).dot(&all.t()))
+}
+
+/// Which walls no point of the box comes up to; none where there is no box.
+fn beyond_box(walls: &Walls, rounding: f64) -> Vec<bool> {
+    let mut ends = vec![[f64::NEG_INFINITY, f64::INFINITY]; walls.dimension];
+    for (source, &offset) in walls.sources.iter().zip(&walls.offsets).filter(|(s, _)| s.stage == BOX) {
+        ends[source.unit as usize][source.piece as usize] = if source.piece == 0 { -offset } else { offset };
+    }
+    let farthest = |i: usize| -> f64 {
+        let products = walls.normal(i).iter().zip(&ends);
+        products.map(|(&a, [low, high])| if a == 0.0 { 0.0 } else { (a * low).max(a * high) }).sum()
+    };
+    (0..walls.len())
+        .map(|i| walls.sources[i].stage != BOX && farthest(i) + rounding < walls.offsets[i])
+        .collect()
 }
 
 impl Dictionary {

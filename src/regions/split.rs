@@ -16,28 +16,32 @@ use crate::network::{Bend, Map, Stages, Table, Windows};
 use super::codes::CodeLayer;
 use super::kernels::{AT_ONCE, Rounding, add, margins, ranges};
 use super::largest::Functions;
-use super::polygon::{Point, area, cut};
+use super::partition::is_tiny;
+use super::polygon::{Point, area};
+use super::reduced::{Scratch, strips};
 
 /// What counts as rounding of a value, in units of the norms of its weights and of what they are multiplied with. Sums in
 /// another order differ by less; what lies within is on the line.
-const ROUNDING: f64 = 16.0 * f64::EPSILON;
+pub(super) const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
 // Sums here are not fused: outside the kernels that would be a call of a function.
 
 /// Affine functions that grow: of `n` elements the values at 0 and both slopes, `[3, n]`, and the sum of the squares of
 /// all that was added.
-type Rows = Vec<f64>;
+pub(super) type Rows = Vec<f64>;
 
 /// A polygon to be split by a stage.
 pub(super) struct Item {
-    stage: usize,
-    corners: Vec<Point>,
+    pub stage: usize,
+    pub corners: Vec<Point>,
     /// The units that are not decided yet; `None` where none was looked at.
     open: Option<Vec<u32>>,
     /// The unit that has just been decided, and on which piece it is.
     chosen: Option<(u32, u32)>,
     /// Of each target, the outputs first, the stage itself last.
-    rows: Vec<Arc<Rows>>,
+    pub rows: Vec<Arc<Rows>>,
+    /// The area of the polygon around it that was looked ahead from last, in vain.
+    pub looked: f64,
 }
 
 impl Item {
@@ -45,7 +49,13 @@ impl Item {
     pub(super) fn whole(stages: &Stages) -> Self {
         let rows = stages.targets.iter().rev().map(|target| Arc::new([&target.direct[..], &[0.0]].concat()));
         let corners = vec![[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]];
-        Self { stage: 0, corners, open: None, chosen: None, rows: rows.collect() }
+        Self { stage: 0, corners, open: None, chosen: None, rows: rows.collect(), looked: f64::INFINITY }
+    }
+
+    /// The same, to go on with.
+    pub(super) fn ahead(&self) -> Self {
+        let (corners, rows) = (self.corners.clone(), self.rows.clone());
+        Self { stage: self.stage, corners, open: None, chosen: None, rows, looked: self.looked }
     }
 
     /// Its share of the square.
@@ -67,9 +77,33 @@ pub(super) struct Found {
     pub offsets: Vec<f64>,
     /// `[R, words]`
     pub codes: Vec<u32>,
+    /// Whether regions are counted and not kept.
+    pub only_count: bool,
+    pub count: u64,
+    pub area: f64,
+    pub tiny: u64,
 }
 
 impl Found {
+    /// Adds a region with its affine maps, `[K, 3]`: values at 0 and slopes.
+    pub(super) fn add(&mut self, corners: &[Point], maps: &[f64], code: &[u32]) {
+        let area = area(corners);
+        self.count += 1;
+        self.area += area;
+        self.tiny += u64::from(is_tiny(area));
+        if self.only_count {
+            return;
+        }
+        self.corners.extend(corners);
+        self.ends.push(self.corners.len());
+        self.areas.push(area);
+        for map in maps.chunks_exact(3) {
+            self.offsets.push(map[0]);
+            self.slopes.extend(&map[1..]);
+        }
+        self.codes.extend(code);
+    }
+
     /// Bytes that it holds.
     pub(super) fn bytes(&self) -> u64 {
         let numbers = 2 * self.corners.len() + self.areas.len() + self.slopes.len() + self.offsets.len();
@@ -79,9 +113,11 @@ impl Found {
 
 /// One thread's work.
 pub(super) struct Worker<'a> {
-    stages: &'a Stages,
-    layers: &'a [CodeLayer],
-    arch: Arch,
+    pub stages: &'a Stages,
+    pub layers: &'a [CodeLayer],
+    pub arch: Arch,
+    /// Whether a polygon may be worked on to the end in one step.
+    pub ahead: bool,
     /// What is to be done, the last first.
     pub stack: Vec<Item>,
     /// The code of the item at hand, as far as it is decided.
@@ -89,9 +125,10 @@ pub(super) struct Worker<'a> {
     pub found: Found,
     low: Vec<f64>,
     high: Vec<f64>,
-    values: Vec<f64>,
+    pub values: Vec<f64>,
+    pub scratch: Scratch,
     /// Units that were decided, with their affine functions.
-    terms: Vec<(u32, [f64; 3])>,
+    pub terms: Vec<(u32, [f64; 3])>,
 }
 
 impl<'a> Worker<'a> {
@@ -101,12 +138,14 @@ impl<'a> Worker<'a> {
             stages,
             layers,
             arch: Arch::new(),
+            ahead: true,
             stack: vec![],
             code: vec![0; layers.last().map_or(0, |layer| layer.words.end)],
             found: Found::default(),
             low: vec![0.0; widest],
             high: vec![0.0; widest],
             values: vec![],
+            scratch: Scratch::default(),
             terms: vec![],
         }
     }
@@ -134,6 +173,9 @@ impl<'a> Worker<'a> {
                 item.open = None;
                 continue;
             }
+            if self.ahead && self.look_ahead(&mut item, &open) {
+                return;
+            }
             let (unit, parts) = match &stage.bend {
                 Bend::Elementwise(tables) => self.strips(&item.corners, tables, &own, &open),
                 Bend::Largest(windows) => {
@@ -144,7 +186,8 @@ impl<'a> Worker<'a> {
             // The first part comes off the stack first; the last to be made takes what the item holds.
             for (piece, corners) in parts.into_iter().rev() {
                 let (open, rows) = (Some(open.clone()), item.rows.clone());
-                self.stack.push(Item { stage: item.stage, corners, open, chosen: Some((unit, piece)), rows });
+                let (chosen, looked) = (Some((unit, piece)), item.looked);
+                self.stack.push(Item { stage: item.stage, corners, open, chosen, rows, looked });
             }
             return;
         }
@@ -153,20 +196,14 @@ impl<'a> Worker<'a> {
 
     /// A region.
     fn emit(&mut self, item: &Item) {
-        let found = &mut self.found;
-        found.corners.extend(&item.corners);
-        found.ends.push(found.corners.len());
-        found.areas.push(area(&item.corners));
         let rows = item.rows.last().map_or(&[][..], |rows| &rows[..rows.len() - 1]);
-        let (values, slopes) = rows.split_at(rows.len() / 3);
-        let (right, up) = slopes.split_at(values.len());
-        found.slopes.extend(right.iter().zip(up).flat_map(|(&right, &up)| [right, up]));
-        found.offsets.extend(values);
-        found.codes.extend(&self.code);
+        let n = rows.len() / 3;
+        let rows: Vec<f64> = (0..n).flat_map(|k| [rows[k], rows[n + k], rows[2 * n + k]]).collect();
+        self.found.add(&item.corners, &rows, &self.code);
     }
 
     /// Notes the piece of a unit.
-    fn decide(&mut self, stage: usize, bend: &Bend, own: &Own<'_>, unit: u32, piece: u32) {
+    pub(super) fn decide(&mut self, stage: usize, bend: &Bend, own: &Own<'_>, unit: u32, piece: u32) {
         let at = unit as usize;
         let term = match bend {
             Bend::Elementwise(tables) => {
@@ -277,7 +314,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Adds what was decided to all that it feeds.
-    fn spread(&mut self, item: &mut Item) {
+    pub(super) fn spread(&mut self, item: &mut Item) {
         if self.terms.is_empty() {
             return;
         }
@@ -334,31 +371,14 @@ impl<'a> Worker<'a> {
             }
         }
         let unit = best.0 as usize;
-        let rounding = own.rounding(unit);
-        let mut parts = vec![];
-        let (mut rest, mut piece) = (corners.to_vec(), 0);
-        for (i, &knot) in table(tables, unit).knots.iter().enumerate() {
-            self.values.clear();
-            self.values.extend(rest.iter().map(|&corner| snapped(own.at(unit, corner) - knot, rounding)));
-            let above = self.values.iter().any(|&value| value > 0.0);
-            let below = self.values.iter().any(|&value| value < 0.0);
-            if above && below {
-                let [higher, lower] = cut(&rest, &self.values);
-                parts.push((i as u32, lower));
-                rest = higher;
-            }
-            if !above {
-                break;
-            }
-            piece = i as u32 + 1;
-        }
-        parts.push((piece, rest));
-        (best.0, parts)
+        let value = |corner: Point| own.at(unit, corner);
+        let knots = &table(tables, unit).knots;
+        (best.0, strips(corners, knots, value, own.rounding(unit), &mut self.values))
     }
 }
 
 /// What is no more than rounding is 0.
-fn snapped(value: f64, rounding: f64) -> f64 {
+pub(super) fn snapped(value: f64, rounding: f64) -> f64 {
     if value.abs() <= rounding { 0.0 } else { value }
 }
 
@@ -367,32 +387,32 @@ pub(super) fn table(tables: &[Table], unit: usize) -> &Table {
 }
 
 /// What a stage takes, on a polygon.
-struct Own<'a> {
-    rows: &'a Rows,
-    norms: &'a [f64],
+pub(super) struct Own<'a> {
+    pub rows: &'a Rows,
+    pub norms: &'a [f64],
     /// The norm of all that its elements are sums of.
-    spread: f64,
+    pub spread: f64,
 }
 
 impl Own<'_> {
     /// The value at 0 and the slopes of an element.
-    fn function(&self, i: usize) -> [f64; 3] {
+    pub(super) fn function(&self, i: usize) -> [f64; 3] {
         let n = self.norms.len();
         [self.rows[i], self.rows[n + i], self.rows[2 * n + i]]
     }
 
-    fn at(&self, i: usize, [s, t]: Point) -> f64 {
+    pub(super) fn at(&self, i: usize, [s, t]: Point) -> f64 {
         let [value, right, up] = self.function(i);
         value + right * s + up * t
     }
 
-    fn range(&self, i: usize, corners: &[Point]) -> (f64, f64) {
+    pub(super) fn range(&self, i: usize, corners: &[Point]) -> (f64, f64) {
         let values = corners.iter().map(|&corner| self.at(i, corner));
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
     }
 
     /// What of an element is rounding.
-    fn rounding(&self, i: usize) -> f64 {
+    pub(super) fn rounding(&self, i: usize) -> f64 {
         let size: f64 = self.function(i).map(f64::abs).iter().sum();
         ROUNDING * (self.norms[i] * self.spread + size)
     }
@@ -404,7 +424,7 @@ pub(super) fn entries(windows: &Windows, unit: usize) -> Range<usize> {
 }
 
 /// The elements of a window, so that the largest wins.
-fn candidates<'a>(
+pub(super) fn candidates<'a>(
     windows: &'a Windows,
     own: &'a Own<'_>,
     unit: usize,
