@@ -15,6 +15,7 @@ mod envelope;
 mod epilogue;
 mod filters;
 mod floor;
+mod gram;
 mod layout;
 mod matmul;
 mod max_affine;
@@ -41,8 +42,9 @@ use crate::activation::PiecewiseAffine;
 use crate::{Error, Result, Scalar};
 
 use super::kernels::{
-    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step, Window,
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Factors,
+    Jets, MaxAffineSpec, MaxAffineValues, Packing, Pulls, Search, SliceValues, SoftSpec, SoftValues, Step,
+    Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -51,6 +53,7 @@ pub use conjugate::CpuConjugate;
 pub use descent::CpuDescent;
 pub use envelope::CpuEnvelope;
 pub use filters::CpuFilters;
+pub use gram::CpuGram;
 pub use matmul::CpuMatrix;
 pub use pool::{Buffer, keep_at_most};
 pub use secant::CpuSecant;
@@ -339,6 +342,7 @@ macro_rules! engine {
             type Secant = CpuSecant<$S>;
             type Descent = CpuDescent<$S>;
             type Conjugate = CpuConjugate<$S>;
+            type Gram = CpuGram<$S>;
 
             fn floor(&self) -> Result<Floor> {
                 Ok(floor::floor())
@@ -427,6 +431,25 @@ macro_rules! engine {
                 search: Search,
             ) -> Result<SliceValues<$S>> {
                 Ok(slice::slice(planes, across, up, search))
+            }
+
+            fn gram(&self, rows: usize, columns: usize) -> Result<CpuGram<$S>> {
+                Ok(CpuGram::new(rows, columns))
+            }
+
+            fn gram_add(
+                &self,
+                gram: &mut CpuGram<$S>,
+                x: (&Factors<CpuBuffer<$S>>, usize),
+                y: (&Factors<CpuBuffer<$S>>, usize),
+                upper: bool,
+            ) -> Result<()> {
+                gram.add(x, y, upper);
+                Ok(())
+            }
+
+            fn gram_finish(&self, gram: CpuGram<$S>) -> Result<Vec<$S>> {
+                Ok(gram.finish())
             }
 
             fn secant(

@@ -20,6 +20,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "envelope",
     "envelope_fused",
     "floor",
+    "gram",
     "layout",
     "matmul",
     "max_affine",
