@@ -10,7 +10,7 @@ use crate::engine::DeviceChoice;
 use super::recipe::{Axes, Making};
 use super::{
     conjugate, difference, distance, layers, legendre, partition, plane, reduce, regions, render, sample,
-    sheet, templates,
+    sheet, similarity, templates,
 };
 
 /// Turns trained neural networks into affine pieces and computes with them.
@@ -97,6 +97,8 @@ pub(super) enum Verb {
     Reduce(reduce::Reduce),
     /// Predict the affine maps of one network from those of another
     Compare(reduce::Compare),
+    /// Compare inputs by the network's parameter gradients, and classify by the most similar
+    Similarity(similarity::Arguments),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory

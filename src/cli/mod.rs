@@ -32,6 +32,8 @@ mod run;
 mod sample;
 mod session;
 mod sheet;
+mod similarity;
+mod similarity_metrics;
 mod sweep;
 mod templates;
 mod what;
@@ -102,6 +104,7 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Sheet(arguments) => sheet::sheet(&session, &arguments),
         Verb::Reduce(arguments) => reduce::reduce(&session, &arguments),
         Verb::Compare(arguments) => reduce::compare(&session, &arguments),
+        Verb::Similarity(arguments) => similarity::similarity(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),

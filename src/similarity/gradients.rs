@@ -51,10 +51,12 @@ impl<E: Engine> Gradients<E> {
             return Err(Error::Argument("at least one output is needed".to_owned()));
         }
         let directions = match combine {
-            Combine::Sum => Array2::from_shape_fn((1, all), |(_, k)| f64::from(u8::from(outputs.contains(&k)))),
-            Combine::Trace | Combine::Pairs => Array2::from_shape_fn((outputs.len(), all), |(r, k)| {
-                f64::from(u8::from(outputs[r] == k))
-            }),
+            Combine::Sum => {
+                Array2::from_shape_fn((1, all), |(_, k)| f64::from(u8::from(outputs.contains(&k))))
+            }
+            Combine::Trace | Combine::Pairs => {
+                Array2::from_shape_fn((outputs.len(), all), |(r, k)| f64::from(u8::from(outputs[r] == k)))
+            }
         };
         let mut new = Self { program, layers, shapes: vec![], directions, combine };
         // One sample tells how gradients come in factors.
@@ -124,18 +126,21 @@ impl<E: Engine> Gradients<E> {
         mut each: impl FnMut(usize, ParameterFactors<E>) -> Result<()>,
     ) -> Result<()> {
         let positions: Vec<usize> = self.layers[layers].iter().map(|layer| layer.position).collect();
-        self.program.parameter_factors(x, self.directions.view(), &positions, |position, factors| {
-            match self.layers.iter().position(|layer| layer.position == position) {
-                Some(layer) => each(layer, factors),
-                None => unreachable!("only these positions were asked for"),
-            }
+        self.program.parameter_factors(x, self.directions.view(), &positions, |position, factors| match self
+            .layers
+            .iter()
+            .position(|layer| layer.position == position)
+        {
+            Some(layer) => each(layer, factors),
+            None => unreachable!("only these positions were asked for"),
         })
     }
 
     /// Bytes that making the gradients of one sample holds: what a pass does, and the largest layer's factors with what
     /// they are made of (patches twice over).
     pub(super) fn making(&self) -> u64 {
-        let widest = self.shapes.iter().map(|shape| 3 * shape.factors() + shape.gradient()).max().unwrap_or(0);
+        let widest =
+            self.shapes.iter().map(|shape| 3 * shape.factors() + shape.gradient()).max().unwrap_or(0);
         self.program.parameter_bytes(self.directions()) + (widest * size_of::<E::Scalar>()) as u64
     }
 
@@ -176,7 +181,8 @@ impl<E: Engine> Gradients<E> {
             context.check()?;
             let x = self.program.upload(data.rows(range.clone())?.view())?;
             self.factors(&x, 0..self.layers.len(), |layer, factors| {
-                let weights = factors.gradient(engine)?.map(|gradient| engine.download(&gradient)).transpose()?;
+                let weights =
+                    factors.gradient(engine)?.map(|gradient| engine.download(&gradient)).transpose()?;
                 let bias = factors.bias.as_ref().map(|bias| engine.download(bias)).transpose()?;
                 each(range.clone(), layer, weights.unwrap_or_default(), bias.unwrap_or_default())
             })?;

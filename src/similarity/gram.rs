@@ -106,7 +106,8 @@ impl<'a, E: SplineEngine> Similarity<'a, E> {
                     continue;
                 }
                 for window in Chunks::new(columns, plan.window).iter() {
-                    let right = self.hold(y.unwrap_or(x), window.clone(), group.clone(), &roads, &plan, context)?;
+                    let right =
+                        self.hold(y.unwrap_or(x), window.clone(), group.clone(), &roads, &plan, context)?;
                     for (row, x) in &left {
                         for (column, y) in &right {
                             self.add(&mut gram, (x, *row), (y, window.start + column), false, context)?;
@@ -208,7 +209,8 @@ impl<'a, E: SplineEngine> Similarity<'a, E> {
     }
 
     fn work(&self, rows: usize, columns: usize, plan: &Plan) -> u64 {
-        let pairs = if plan.half { rows as u64 * (rows as u64 + 1) / 2 } else { rows as u64 * columns as u64 };
+        let pairs =
+            if plan.half { rows as u64 * (rows as u64 + 1) / 2 } else { rows as u64 * columns as u64 };
         pairs * plan.groups.len() as u64
     }
 

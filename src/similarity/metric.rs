@@ -89,11 +89,7 @@ impl<'a> Weights<'a> {
     }
 
     /// The same on the engine.
-    pub(super) fn scale<E: Engine>(
-        self,
-        gradients: &Gradients<E>,
-        layer: usize,
-    ) -> Result<Option<Scale<E>>> {
+    pub(super) fn scale<E: Engine>(self, gradients: &Gradients<E>, layer: usize) -> Result<Option<Scale<E>>> {
         let Some([weights, bias]) = self.values(layer, &gradients.layers()[layer]) else { return Ok(None) };
         let (shape, engine) = (gradients.shapes()[layer], gradients.program().engine());
         let upload = |values: Vec<f64>, shape: &[usize]| -> Result<Option<TensorOf<E>>> {

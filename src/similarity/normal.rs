@@ -55,12 +55,15 @@ pub fn extents<E: Engine>(
     let ones = counted.map(|(layer, of)| of.as_ref().map_or(layer.parameters as f64, squares)).sum::<f64>();
     let empty = Extent { low: f64::INFINITY, size: f64::NEG_INFINITY, along: 0.0, ones };
     let mut extents = vec![empty; data.len()];
-    let held = (size_of_val(&extents[..]) + all.iter().flatten().flatten().map(|v| size_of_val(&v[..])).sum::<usize>()) as u64;
+    let held = (size_of_val(&extents[..])
+        + all.iter().flatten().flatten().map(|v| size_of_val(&v[..])).sum::<usize>()) as u64;
     let is_masked = matches!(weights, Weights::Mask(_));
     context.progress().start("gradients", data.len() as u64);
     gradients.explicit(data, held, context, |range, layer, by_weights, by_bias| {
         let count = range.len();
-        for (part, values) in [by_weights, by_bias].iter().enumerate().filter(|(_, values)| !values.is_empty()) {
+        for (part, values) in
+            [by_weights, by_bias].iter().enumerate().filter(|(_, values)| !values.is_empty())
+        {
             let weights = all[layer].as_ref().map(|of| &of[part]);
             let rows = values.chunks_exact(values.len() / count);
             for (extent, row) in extents[range.clone()].iter_mut().zip(rows) {

@@ -86,7 +86,13 @@ impl Shape {
             Road::Products => {
                 let depth = match combine {
                     Combine::Trace if self.own == [true, true] => r * (left + right),
-                    Combine::Trace => if self.own[0] { r * left + right } else { left + r * right },
+                    Combine::Trace => {
+                        if self.own[0] {
+                            r * left + right
+                        } else {
+                            left + r * right
+                        }
+                    }
                     Combine::Sum | Combine::Pairs => left + right,
                 };
                 self.groups * self.positions * self.positions * depth

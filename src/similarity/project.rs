@@ -45,7 +45,8 @@ pub fn projections<E: Engine>(
     let chunks =
         Chunks::within(what, data.len(), gradients.making(), held, context.memory(), gradients.at_once()?)?;
     let mut all = Array2::<f64>::zeros((data.len() * r, layers));
-    let scales = (0..layers).map(|layer| Weights::Parameters.scale(gradients, layer)).collect::<Result<Vec<_>>>()?;
+    let scales =
+        (0..layers).map(|layer| Weights::Parameters.scale(gradients, layer)).collect::<Result<Vec<_>>>()?;
     context.progress().start("gradients", data.len() as u64);
     for range in chunks.iter() {
         context.check()?;
@@ -75,11 +76,18 @@ pub fn projections<E: Engine>(
     if let Some(extents) = normal {
         // <1, theta_l>
         let sum = |layer: usize| -> f64 {
-            Weights::Parameters.values(layer, &gradients.layers()[layer]).into_iter().flatten().flatten().sum()
+            Weights::Parameters
+                .values(layer, &gradients.layers()[layer])
+                .into_iter()
+                .flatten()
+                .flatten()
+                .sum()
         };
         let sums: Vec<f64> = (0..layers).map(sum).collect();
         for (mut row, extent) in all.rows_mut().into_iter().zip(extents) {
-            row.iter_mut().zip(&sums).for_each(|(value, sum)| *value = (*value - extent.low * sum) / extent.size);
+            row.iter_mut()
+                .zip(&sums)
+                .for_each(|(value, sum)| *value = (*value - extent.low * sum) / extent.size);
         }
     }
     if !blocks {
@@ -88,7 +96,8 @@ pub fn projections<E: Engine>(
     if gradients.combine() == Combine::Trace {
         let (samples, columns) = (data.len(), r * all.ncols());
         let flat = all.into_iter().collect();
-        all = Array2::from_shape_vec((samples, columns), flat).map_err(|e| crate::Error::Shape(e.to_string()))?;
+        all = Array2::from_shape_vec((samples, columns), flat)
+            .map_err(|e| crate::Error::Shape(e.to_string()))?;
     }
     Ok(all)
 }

@@ -74,7 +74,8 @@ fn factorize(a: &mut Array2<f64>) -> bool {
         // The lower half of what is left, in stripes.
         for row in (end..n).step_by(4 * BLOCK) {
             let last = n.min(row + 4 * BLOCK);
-            let update = panel.slice(s![row - end..last - end, ..]).dot(&panel.slice(s![..last - end, ..]).t());
+            let update =
+                panel.slice(s![row - end..last - end, ..]).dot(&panel.slice(s![..last - end, ..]).t());
             let mut rest = a.slice_mut(s![row..last, end..last]);
             rest -= &update;
         }

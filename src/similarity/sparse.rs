@@ -162,6 +162,12 @@ impl Mask {
         &self.kept
     }
 
+    /// That of one layer alone.
+    #[must_use]
+    pub fn of_layer(&self, layer: usize) -> Self {
+        Self { layers: vec![self.layers[layer].clone()], kept: vec![self.kept[layer]] }
+    }
+
     /// Ones and zeros for the first `count` coordinates of a layer.
     pub(super) fn values(&self, layer: usize, count: usize) -> Vec<f64> {
         let bit = |i: usize| (self.layers[layer][i / 64] >> (i % 64)) & 1;
