@@ -417,9 +417,10 @@ fn every_shipped_network_has_the_similarities_of_its_gradients() {
         assert!(error < CLOSE, "{name} in f32: {error:e}");
 
         // A few parameters of each tensor, moved in the file itself.
+        // At rows that keep away from kinks.
         let sums = |bytes: &[u8]| {
             let program = load(bytes).compile(&Cpu::<f64>::new()).unwrap();
-            program.values(x.view(), &Context::default()).unwrap().sum_axis(Axis(1))
+            program.values(x.slice(s![..4, ..]), &Context::default()).unwrap().sum_axis(Axis(1))
         };
         let scale = explicit.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
         let mut first = 0;
@@ -440,8 +441,7 @@ fn every_shipped_network_has_the_similarities_of_its_gradients() {
                         bytes[at..at + 4].copy_from_slice(&(number + by).to_le_bytes());
                         (f64::from(number + by), sums(&bytes))
                     };
-                    // Small, as a ReLU may bend nearby.
-                    let ((up, above), (down, below)) = (moved(1e-4), moved(-1e-4));
+                    let ((up, above), (down, below)) = (moved(2e-5), moved(-2e-5));
                     let slope = (above - below) / (up - down);
                     let found = explicit.column(first + own);
                     let error = slope.iter().zip(found).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs()));
@@ -465,23 +465,21 @@ fn little_memory_gives_the_same() {
             let whole = Context::default();
             let all = [matrix(&similarity, &x, None, &whole), matrix(&similarity, &x, Some(&y), &whole)];
             // Strips, windows and groups of layers, down to what is refused.
-            let mut budgets = 0;
+            let scratch = gradients.program().scratch_bytes();
             let mut kinds = std::collections::BTreeSet::new();
-            for exponent in 12..30 {
-                let context = Context::default().with_memory(3 << exponent);
-                let plans =
-                    [similarity.plan(70, None, 3 << exponent), similarity.plan(70, Some(45), 3 << exponent)];
+            for budget in (15..28).flat_map(|exponent| [2, 3].map(|n| scratch + (n << exponent))) {
+                let context = Context::default().with_memory(budget);
+                let plans = [similarity.plan(70, None, budget), similarity.plan(70, Some(45), budget)];
                 let [Ok(square), Ok(other)] = plans else { continue };
-                budgets += 1;
                 kinds.insert((square.half, square.groups.len() > 1, square.strip < 70, other.window < 45));
                 let found =
                     [matrix(&similarity, &x, None, &context), matrix(&similarity, &x, Some(&y), &context)];
                 for (found, all) in found.into_iter().zip(&all) {
                     let error = relative_difference(found, all.iter().copied());
-                    assert!(error < EXACT, "{combine:?} on {road:?}, 3 << {exponent}: {error:e}");
+                    assert!(error < EXACT, "{combine:?} on {road:?}, {budget} bytes: {error:e}");
                 }
             }
-            assert!(budgets > 3 && kinds.len() > 2, "{kinds:?}");
+            assert!(kinds.len() > 2, "{kinds:?}");
             let context = Context::default().with_memory(1 << 10);
             let refused = similarity.matrix(&dataset(&x), None, None, &context, |_, _| Ok(()));
             assert!(refused.unwrap_err().to_string().contains("--memory"));

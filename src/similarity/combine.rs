@@ -17,6 +17,17 @@ pub enum Combine {
     Pairs,
 }
 
+impl Combine {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Trace => "trace",
+            Self::Pairs => "pairs",
+        }
+    }
+}
+
 /// Factors of each coordinate of a layer's gradient, on the engine: `[1, 1, G, I, O]` and `[1, 1, 1, O]`.
 pub(super) struct Scale<E: Engine> {
     pub weights: Option<TensorOf<E>>,

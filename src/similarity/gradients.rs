@@ -15,7 +15,7 @@ use crate::{Error, Result, Scalar};
 use super::{Combine, Shape};
 
 /// Samples whose gradients are made at once at most: more gains nothing.
-const SAMPLES: usize = 512;
+const SAMPLES: usize = 1024;
 
 /// The gradients of a network's outputs by its parameters.
 pub struct Gradients<E: Engine> {

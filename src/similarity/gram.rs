@@ -11,7 +11,7 @@ use crate::spline::check_rows;
 use crate::{Error, Result, Scalar};
 
 use super::combine::{Scale, terms};
-use super::{Combine, Demand, Extent, Gradients, LayerDemand, Metric, Plan, Road, Weights, projections};
+use super::{Combine, Demand, Extent, Gradients, Metric, Plan, Road, Weights, projections};
 
 /// Samples whose similarities with themselves are taken out of one Gram matrix.
 const SELVES: usize = 32;
@@ -190,7 +190,6 @@ impl<'a, E: SplineEngine> Similarity<'a, E> {
         let roads = self.roads_of(rows, columns);
         let shapes = self.gradients.shapes().iter();
         let kept = shapes.zip(&roads).map(|(shape, &road)| shape.kept(road) as u64 * scalar);
-        let layers: Vec<LayerDemand> = kept.map(|bytes| LayerDemand { bytes }).collect();
         let elements = self.elements() as u64;
         // Columns laid out for a product.
         let laid_out = self.gradients.shapes().iter().map(|shape| shape.factors()).max().unwrap_or(0);
@@ -198,7 +197,7 @@ impl<'a, E: SplineEngine> Similarity<'a, E> {
             rows,
             columns: columns.unwrap_or(rows),
             same: columns.is_none(),
-            layers,
+            layers: kept.collect(),
             pair: elements * scalar * if elements > 1 { 3 } else { 2 },
             most_pairs: engine.largest_tensor() / (elements * scalar),
             making: self.gradients.making() + laid_out as u64 * scalar,
@@ -326,17 +325,6 @@ fn normalize<S: Scalar>(x: &[Extent], y: &[Extent], values: &mut [S]) {
     for (a, row) in x.iter().zip(values.chunks_exact_mut(y.len().max(1))) {
         for (b, value) in y.iter().zip(row) {
             *value = S::of(a.similarity(b, value.f64()));
-        }
-    }
-}
-
-impl Combine {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sum => "sum",
-            Self::Trace => "trace",
-            Self::Pairs => "pairs",
         }
     }
 }

@@ -26,7 +26,7 @@ pub use gradients::Gradients;
 pub use gram::Similarity;
 pub use metric::{Metric, Weights};
 pub use normal::{Extent, extents};
-pub use plan::{Demand, LayerDemand, Plan, Road, Shape};
+pub use plan::{Demand, Plan, Road, Shape};
 pub use project::projections;
 pub use ridge::Ridge;
 pub use sparse::{Mask, SignRatios};

@@ -125,13 +125,6 @@ impl Shape {
     }
 }
 
-/// What a layer takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LayerDemand {
-    /// Bytes that one sample holds.
-    pub bytes: u64,
-}
-
 /// What a Gram matrix takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demand {
@@ -141,8 +134,8 @@ pub struct Demand {
     pub columns: usize,
     /// Whether rows and columns are the same samples.
     pub same: bool,
-    /// The layers, in order.
-    pub layers: Vec<LayerDemand>,
+    /// Bytes that one sample holds for each layer, in order.
+    pub layers: Vec<u64>,
     /// Bytes of the matrix for one pair of samples, where it is made and where it is handed over.
     pub pair: u64,
     /// Pairs of samples at most, so that the matrix is no larger than a tensor.
@@ -181,7 +174,7 @@ impl Demand {
     /// [`Error::Memory`] where not one row, or not one sample on both sides, fits.
     pub fn plan(&self, budget: u64) -> Result<Plan> {
         let what = format!("similarities of one sample with {} others", self.columns);
-        let largest = self.layers.iter().map(|layer| layer.bytes).max().unwrap_or(0);
+        let largest = self.layers.iter().max().copied().unwrap_or(0);
         let row = self.pair.saturating_mul(self.columns as u64);
         let least = self.scratch.saturating_add(row).saturating_add(self.making).saturating_add(2 * largest);
         if budget < least || self.most_pairs < self.columns as u64 {
@@ -210,7 +203,7 @@ impl Demand {
         let mut groups: Vec<Range<usize>> = vec![];
         let mut bytes = 0_u64;
         for (i, layer) in self.layers.iter().enumerate() {
-            let own = layer.bytes.saturating_mul(held);
+            let own = layer.saturating_mul(held);
             match groups.last_mut() {
                 Some(group) if bytes.saturating_add(own) <= left => {
                     group.end = i + 1;
@@ -255,19 +248,18 @@ mod tests {
             budget in 1u64..1 << 34, most_pairs in 1u64..1 << 28,
         ) {
             let columns = if same { rows } else { columns };
-            let layers: Vec<LayerDemand> = layers.into_iter().map(|bytes| LayerDemand { bytes }).collect();
             let demand = Demand {
                 rows, columns, same, layers: layers.clone(), pair, most_pairs, making, at_once, scratch,
             };
             match demand.plan(budget) {
                 Err(_) => {
-                    let largest = layers.iter().map(|layer| layer.bytes).max().unwrap_or(0);
+                    let largest = layers.iter().max().copied().unwrap_or(0);
                     let least = scratch + pair * columns as u64 + making + 2 * largest;
                     prop_assert!(budget < least || most_pairs < columns as u64);
                 }
                 Ok(plan) => {
                     let samples = if plan.half { plan.strip } else { plan.strip + plan.window } as u64;
-                    let group = |range: &Range<usize>| layers[range.clone()].iter().map(|l| l.bytes).sum::<u64>();
+                    let group = |range: &Range<usize>| layers[range.clone()].iter().sum::<u64>();
                     let kept = samples * plan.groups.iter().map(group).max().unwrap_or(0);
                     let held = scratch
                         + plan.strip as u64 * columns as u64 * pair

@@ -14,6 +14,9 @@ use super::{CpuBuffer, CpuTensor};
 /// Tiles of rows that one task takes: laid out (450 KiB for a depth of 1024 in f32) they stay in L2 while columns pass.
 const TILES: usize = 8;
 
+/// Numbers of a row that are laid out at once.
+const SQUARE: usize = 16;
+
 /// A Gram matrix in the making.
 #[derive(Debug)]
 pub struct CpuGram<S> {
@@ -51,9 +54,15 @@ impl<'a, S: Scalar> Side<'a, S> {
         values.par_chunks_mut(size.max(1)).enumerate().for_each(|(i, panel)| {
             let (at, tile) = (i / tiles, i % tiles);
             panel.fill(S::zero());
-            for (c, row) in (tile * width..rows.min((tile + 1) * width)).enumerate() {
-                let to = panel[c..].iter_mut().step_by(width);
-                to.zip(self.row(row, at)).for_each(|(to, &value)| *to = value);
+            let columns = tile * width..rows.min((tile + 1) * width);
+            // A square after the other: what is written then stays in the first cache.
+            for start in (0..self.depth).step_by(SQUARE) {
+                let end = self.depth.min(start + SQUARE);
+                let to = &mut panel[start * width..end * width];
+                for (c, row) in columns.clone().enumerate() {
+                    let from = &self.row(row, at)[start..end];
+                    to[c..].iter_mut().step_by(width).zip(from).for_each(|(to, &value)| *to = value);
+                }
             }
         });
         Panels { values, tiles, size }
