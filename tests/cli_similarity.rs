@@ -160,7 +160,6 @@ fn what_cannot_be_is_refused_in_a_line() {
         ("--labels y.npy --against-take 20..40 --neighbours 1,2 --classify -o g.npy", "--validation"),
         ("--labels y.npy --against-take 20..40 --neighbours 50 --classify -o g.npy", "1 to 20"),
         ("--labels y.npy --against-take 20..40 --neighbours 0 --classify -o g.npy", "one neighbour"),
-        ("--labels y.npy --metric sparse --threshold 1e9 -o g.npy", "largest"),
         ("--picture p.png --rows 30 -o g.npy", "no row 30"),
         ("--picture g.npy -o g.npy", "share a file"),
         ("--threshold -1 -o g.npy", "--threshold"),

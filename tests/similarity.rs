@@ -457,7 +457,7 @@ fn every_shipped_network_has_the_similarities_of_its_gradients() {
 #[test]
 fn little_memory_gives_the_same() {
     let network = everything(&parameters()).0;
-    let (x, y) = (random_rows(1, 70, 40), random_rows(2, 45, 40));
+    let (x, y) = (random_rows(1, 23, 40), random_rows(2, 14, 40));
     for combine in COMBINES {
         let gradients = Gradients::new(&network, &Cpu::<f64>::new(), &[0, 1, 2], combine, None).unwrap();
         for road in [Road::Products, Road::Gradient] {
@@ -467,11 +467,11 @@ fn little_memory_gives_the_same() {
             // Strips, windows and groups of layers, down to what is refused.
             let scratch = gradients.program().scratch_bytes();
             let mut kinds = std::collections::BTreeSet::new();
-            for budget in (15..28).flat_map(|exponent| [2, 3].map(|n| scratch + (n << exponent))) {
+            for budget in (14..24).flat_map(|exponent| [2, 3].map(|n| scratch + (n << exponent))) {
                 let context = Context::default().with_memory(budget);
-                let plans = [similarity.plan(70, None, budget), similarity.plan(70, Some(45), budget)];
+                let plans = [similarity.plan(23, None, budget), similarity.plan(23, Some(14), budget)];
                 let [Ok(square), Ok(other)] = plans else { continue };
-                kinds.insert((square.half, square.groups.len() > 1, square.strip < 70, other.window < 45));
+                kinds.insert((square.half, square.groups.len() > 1, square.strip < 23, other.window < 14));
                 let found =
                     [matrix(&similarity, &x, None, &context), matrix(&similarity, &x, Some(&y), &context)];
                 for (found, all) in found.into_iter().zip(&all) {

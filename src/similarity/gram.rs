@@ -11,7 +11,7 @@ use crate::spline::check_rows;
 use crate::{Error, Result, Scalar};
 
 use super::combine::{Scale, terms};
-use super::{Combine, Demand, Extent, Gradients, Metric, Plan, Road, Weights, projections};
+use super::{Demand, Extent, Gradients, Metric, Plan, Road, Weights, projections};
 
 /// Samples whose similarities with themselves are taken out of one Gram matrix.
 const SELVES: usize = 32;
