@@ -169,7 +169,7 @@ fn what_cannot_be_is_refused_in_a_line() {
         let text = fail(&place, &command, 2);
         assert!(text.contains(part), "{command}: {text}");
     }
-    let text = fail(&place, &format!("{base} --memory 64KiB -o g.npy"), 1);
+    let text = fail(&place, &format!("{base} --memory 4KiB -o g.npy"), 1);
     assert!(text.contains("--memory"), "{text}");
     // Data that do not fit, or hold what is no number.
     let text = fail(&place, "similarity digits_relu.onnx --data moons.npz --key x -o g.npy", 1);

@@ -469,7 +469,7 @@ fn little_memory_gives_the_same() {
             // Strips, windows and groups of layers, down to what is refused.
             let scratch = gradients.program().scratch_bytes();
             let mut kinds = std::collections::BTreeSet::new();
-            for budget in (15..23).map(|exponent| scratch + (3 << exponent)) {
+            for budget in (14..19).flat_map(|exponent| [4, 5, 6, 7].map(|n| scratch + (n << exponent))) {
                 let context = Context::default().with_memory(budget);
                 let plans = [similarity.plan(12, None, budget), similarity.plan(12, Some(8), budget)];
                 let [Ok(square), Ok(other)] = plans else { continue };
