@@ -53,6 +53,7 @@
 //! | [`difference`] | networks as exact differences of convex functions, checked |
 //! | [`regions`] | the regions of piecewise affine networks: exact partitions of planes, polytopes, enumerations, paths; their affine maps, reduced and compared |
 //! | [`polynomial`] | networks as polynomials, by Taylor series of their activations |
+//! | [`similarity`] | inputs compared by the network's parameter gradients: Gram matrices, metrics, classes |
 //! | [`maso`] | max-affine spline operators: activations as splines, codes, templates, distances |
 //! | [`network`] | graphs, ONNX import, the table of operators, forward passes and jets |
 //! | [`engine`] | tensors and kernels, the planner, the context, device choice |
@@ -75,6 +76,7 @@ pub mod regions;
 pub mod render;
 pub mod report;
 pub mod scalar;
+pub mod similarity;
 pub mod spline;
 pub mod tolerance;
 

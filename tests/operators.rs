@@ -485,6 +485,17 @@ fn parametrised() -> Vec<Parametrised> {
             position: straight,
         },
         Parametrised {
+            name: "batch normalisation",
+            input: vec![4, 5],
+            weights: 4,
+            bias: 4,
+            make: Box::new(move |w, b| {
+                let (mean, deviation) = (of(&[4], &[0.3, -0.2, 0.7, -1.0]), of(&[4], &[2.0, 0.3, 1.5, 0.7]));
+                ScaleShift::normalizing(&of(&[4], w), &of(&[4], b), mean, deviation).unwrap().into()
+            }),
+            position: straight,
+        },
+        Parametrised {
             name: "product with a constant",
             input: vec![4, 5, 3],
             weights: 20,
@@ -529,17 +540,28 @@ fn parameter_gradients_equal_central_differences() {
         let program = base.compile_unfolded(&Cpu::<f64>::new()).unwrap();
         let engine = program.engine();
         let (mut weights, mut bias, mut sizes) = (vec![], vec![], vec![]);
-        let mut each = |node: &str, factors: fenchel::network::operators::ParameterFactors<Cpu<f64>>| {
-            if node == "op" {
-                if let Some(gradient) = factors.gradient(engine)? {
-                    sizes = gradient.shape()[2..].to_vec();
-                    weights = engine.download(&gradient)?;
-                }
-                bias = factors.bias.map(|bias| engine.download(&bias)).transpose()?.unwrap_or_default();
+        let each = |_: usize, factors: fenchel::network::operators::ParameterFactors<Cpu<f64>>| {
+            if let Some(gradient) = factors.gradient(engine)? {
+                sizes = gradient.shape()[2..].to_vec();
+                weights = engine.download(&gradient)?;
             }
+            bias = factors.bias.map(|bias| engine.download(&bias)).transpose()?.unwrap_or_default();
             Ok(())
         };
-        program.parameter_factors(&program.upload(x.view()).unwrap(), &[0, 2], &mut each).unwrap();
+        let layer = base.nodes().iter().position(|node| node.name() == "op").unwrap();
+        let units = Array2::from_shape_fn((2, program.outputs()), |(r, k)| f64::from(k == 2 * r));
+        let x_there = program.upload(x.view()).unwrap();
+        program.parameter_factors(&x_there, units.view(), &[layer], each).unwrap();
+        // The parameters, laid out as their gradient.
+        let own = base.nodes()[layer].op().unwrap().operator().parameter_values().unwrap();
+        let laid_out = (0..op.weights).map(|index| {
+            let [_, il, ol] = sizes[..] else { panic!("{name} has weights") };
+            let place = [index / (il * ol), index / ol % il, index % ol];
+            w[(op.position)(place, [sizes[0], il, ol])]
+        });
+        let found = |values: Option<Constant>| values.map_or(vec![], |values| values.to::<f64>());
+        assert!(relative_difference(found(own.weights), laid_out) < EXACT, "{name}");
+        assert!(relative_difference(found(own.bias), b.iter().copied()) < EXACT, "{name}");
         assert_eq!((weights.len(), bias.len()), (samples * 2 * op.weights, samples * 2 * op.bias), "{name}");
         let slope = |moved: &dyn Fn(f64) -> Network| {
             let (up, down) = (values(&moved(step), &x), values(&moved(-step), &x));

@@ -56,6 +56,15 @@ def operator(kind, inputs, attributes):
         top, left, bottom, right = attributes.get("pads", [0] * 4)
         if (top, left) == (bottom, right):
             return F.conv2d(*inputs, stride=attributes.get("strides", 1), padding=(top, left))
+    if kind == "BatchNormalization" and not attributes.get("training_mode"):
+        x, scale, shift, mean, variance = inputs
+        return F.batch_norm(x, mean, variance, scale, shift, eps=attributes.get("epsilon", 1e-5))
+    if kind == "MaxPool" and set(attributes.get("pads", [0])) == {0} and not attributes.get("ceil_mode"):
+        return F.max_pool2d(inputs[0], attributes["kernel_shape"], attributes.get("strides", 1))
+    if kind == "GlobalAveragePool":
+        return inputs[0].mean(dim=(2, 3), keepdim=True)
+    if kind == "Gelu":
+        return F.gelu(inputs[0], approximate=attributes.get("approximate", b"none").decode())
     if kind == "Flatten" and attributes.get("axis", 1) == 1:
         return inputs[0].flatten(1)
     plain = {"Relu": torch.relu, "Sigmoid": torch.sigmoid, "Add": torch.add, "Sub": torch.sub, "Div": torch.div}

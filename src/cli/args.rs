@@ -10,7 +10,7 @@ use crate::engine::DeviceChoice;
 use super::recipe::{Axes, Making};
 use super::{
     conjugate, difference, distance, layers, legendre, operators, partition, plane, polynomial, reduce,
-    regions, render, sample, sheet, templates,
+    regions, render, sample, sheet, similarity, templates,
 };
 
 /// Turns trained neural networks into affine pieces and computes with them.
@@ -101,6 +101,8 @@ pub(super) enum Verb {
     Compare(reduce::Compare),
     /// Expand a network into a polynomial in its inputs, and say where that holds
     Polynomial(polynomial::Arguments),
+    /// Compare inputs by the network's parameter gradients, and classify by the most similar
+    Similarity(similarity::Arguments),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory

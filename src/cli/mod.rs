@@ -34,6 +34,8 @@ mod run;
 mod sample;
 mod session;
 mod sheet;
+mod similarity;
+mod similarity_metrics;
 mod sweep;
 mod templates;
 mod what;
@@ -106,6 +108,7 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Reduce(arguments) => reduce::reduce(&session, &arguments),
         Verb::Compare(arguments) => reduce::compare(&session, &arguments),
         Verb::Polynomial(arguments) => polynomial::polynomial(&session, &arguments),
+        Verb::Similarity(arguments) => similarity::similarity(&session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),

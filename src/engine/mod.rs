@@ -30,9 +30,9 @@ pub use dual::{Dual, DualBuffer};
 pub use gpu::Gpu;
 pub use interval::{Interval, IntervalBuffer};
 pub use kernels::{
-    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftHalves, SoftSpec,
-    SoftValues, Step, UnitWords, Window,
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Factors,
+    Jets, MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftHalves,
+    SoftSpec, SoftValues, Step, UnitWords, Window,
 };
 pub use tensor::Tensor;
 
@@ -44,6 +44,9 @@ pub type TensorOf<E> = Tensor<<E as Engine>::Buffer>;
 
 /// The integer tensor type of an engine.
 pub type IndicesOf<E> = Tensor<<E as Engine>::Indices>;
+
+/// The factors of an engine.
+pub type FactorsOf<E> = Factors<<E as Engine>::Buffer>;
 
 /// The jets of an engine.
 pub type JetsOf<E> = Jets<<E as Engine>::Buffer>;
@@ -282,7 +285,7 @@ pub trait Engine: Clone + Send + Sync + 'static {
 }
 
 /// An engine that computes splines too: envelopes of affine pieces, hard and soft, curvatures over pairs of points,
-/// maxima of given ones; and products of power series.
+/// maxima of given ones; what else is between all pairs of rows; and products of power series.
 pub trait SplineEngine: Engine {
     /// An envelope in the making.
     type Envelope: Send;
@@ -294,6 +297,8 @@ pub trait SplineEngine: Engine {
     type Descent: Send;
     /// A discrete conjugate with its maximisers.
     type Conjugate: Send;
+    /// A Gram matrix in the making.
+    type Gram: Send;
 
     /// What the device can do at most, measured.
     fn floor(&self) -> Result<Floor>;
@@ -398,6 +403,22 @@ pub trait SplineEngine: Engine {
     /// In how many units each row of codes differs from each of `others`, which has as many words: `[rows, others]`, read
     /// back as codes are. Units are those of `units`, whose words count.
     fn hamming(&self, codes: &Self::Codes, others: &Self::Codes, units: &[UnitWords]) -> Result<Self::Codes>;
+
+    /// Begins a Gram matrix `[rows, columns]`, of zeros.
+    fn gram(&self, rows: usize, columns: usize) -> Result<Self::Gram>;
+
+    /// Adds the inner products of all rows of `x` and `y`, each with the row or column of the matrix that its own first
+    /// one has. With `upper`, tiles wholly below the diagonal of these products may be left out.
+    fn gram_add(
+        &self,
+        gram: &mut Self::Gram,
+        x: (&FactorsOf<Self>, usize),
+        y: (&FactorsOf<Self>, usize),
+        upper: bool,
+    ) -> Result<()>;
+
+    /// Reads a Gram matrix back.
+    fn gram_finish(&self, gram: Self::Gram) -> Result<Vec<Self::Scalar>>;
 
     /// Begins a secant curvature at `points [N, D]` where the network has `values [N, K]`.
     fn secant(

@@ -24,7 +24,7 @@ pub use builder::{Builder, NodeId};
 pub use constant::Constant;
 pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
 pub use operators::{Kind, Op, SeriesRule, Slot};
-pub use program::{CodedLayer, Program};
+pub use program::{CodedLayer, ParameterLayer, Program};
 pub(crate) use program::{Series, SeriesRules, check_finite, columns, lengthened};
 pub(crate) use stages::{Bending, Map, Stages};
 

@@ -1,6 +1,7 @@
 //! A network laid out on an engine: forward passes and jets.
 
 mod codes;
+mod parameters;
 mod series;
 
 use ndarray::{Array2, ArrayView2};
@@ -10,10 +11,11 @@ use crate::engine::plan::{self, Chunks};
 use crate::engine::{Arithmetic, Context, Engine, IndicesOf, Jets, JetsOf, TensorOf};
 use crate::{Error, Result, Scalar};
 
-use super::operators::{ParameterFactors, Pass, Prepared};
+use super::operators::{Pass, Prepared};
 use super::{Kind, Network, Op, SeriesRule, Slot, simplify};
 
 pub use codes::CodedLayer;
+pub use parameters::ParameterLayer;
 pub(crate) use series::{Series, SeriesRules, lengthened};
 
 /// Samples that run at once at most: more gains nothing, the products inside are large enough long before.
@@ -232,30 +234,6 @@ impl<E: Engine> Program<E> {
         Ok(Jets { points: x.reshaped([rows, self.dimension()])?, values, jacobians })
     }
 
-    /// Calls `each` with the name of every layer that has parameters and the factors of their gradient, for the
-    /// chosen outputs at `x [N, D]` (`r` of the factors is their number); the last layer comes first, and the factors
-    /// of only one layer are held at a time.
-    ///
-    /// # Errors
-    /// As [`jets`](Self::jets), and whatever `each` says.
-    pub fn parameter_factors(
-        &self,
-        x: &TensorOf<E>,
-        outputs: &[usize],
-        mut each: impl FnMut(&str, ParameterFactors<E>) -> Result<()>,
-    ) -> Result<()> {
-        self.check_outputs(outputs)?;
-        let trace = self.trace(x, |_| true)?;
-        self.cotangents(&trace, x.rows(), outputs, |i, cotangent| match &self.steps[i].work {
-            Work::Operator(op) => {
-                let factors = op.parameter_factors(&self.engine, &self.pass(&trace, i), cotangent)?;
-                factors.map_or(Ok(()), |factors| each(&self.steps[i].name, factors))
-            }
-            Work::Input | Work::Fixed(_) => Ok(()),
-        })?;
-        Ok(())
-    }
-
     /// Whether all that bends is elementwise functions: what [`bends`](Self::bends) needs.
     pub(crate) fn bends_elementwise(&self) -> bool {
         self.steps.iter().all(|step| !step.mixes)
@@ -343,14 +321,14 @@ impl<E: Engine> Program<E> {
 
     /// A forward pass; the output is kept, other values where `keep` says so.
     fn trace(&self, x: &TensorOf<E>, keep: impl Fn(&Step<E>) -> bool) -> Result<Trace<E>> {
-        self.visited(x, keep, |_, _| Ok(()))
+        self.visited(x, |i| keep(&self.steps[i]), |_, _| Ok(()))
     }
 
     /// The same, with every step shown to `each` when its value is made and its inputs are still there.
     fn visited(
         &self,
         x: &TensorOf<E>,
-        keep: impl Fn(&Step<E>) -> bool,
+        keep: impl Fn(usize) -> bool,
         mut each: impl FnMut(usize, &Trace<E>) -> Result<()>,
     ) -> Result<Trace<E>> {
         let mut trace = Trace { values: vec![Some(self.sample(x)?)], picked: vec![None] };
@@ -364,7 +342,7 @@ impl<E: Engine> Program<E> {
             trace.values.push(Some(value));
             trace.picked.push(picked);
             each(i, &trace)?;
-            for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i && !keep(&self.steps[j])) {
+            for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i && !keep(j)) {
                 trace.values[j] = None;
             }
         }
@@ -566,35 +544,61 @@ impl<E: Engine> Program<E> {
         trace: &Trace<E>,
         rows: usize,
         outputs: &[usize],
-        mut each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
+        each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
     ) -> Result<TensorOf<E>> {
-        let below = |i: usize, cotangent: &TensorOf<E>| {
+        let needed: Vec<bool> = self.steps.iter().map(Step::varies).collect();
+        let seed = self.seed(rows, &self.units(outputs))?;
+        let input = self.backward(trace, seed, &needed, each)?;
+        Self::there(input).reshaped([rows, outputs.len(), self.dimension()])
+    }
+
+    /// The unit vectors of outputs, `[outputs, K]`.
+    fn units(&self, outputs: &[usize]) -> Vec<E::Scalar> {
+        let all = self.outputs();
+        let mut units = vec![E::Scalar::of(0.0); outputs.len() * all];
+        for (&output, row) in outputs.iter().zip(units.chunks_exact_mut(all)) {
+            row[output] = E::Scalar::of(1.0);
+        }
+        units
+    }
+
+    /// Cotangents of the output, the same `weights [r, K]` for each sample: `[N * r, ..]`.
+    fn seed(&self, rows: usize, weights: &[E::Scalar]) -> Result<TensorOf<E>> {
+        let directions = weights.len() / self.outputs().max(1);
+        let shape = self.steps.last().map_or(&[][..], |step| &step.shape[..]);
+        self.engine.upload(&weights.repeat(rows), &[&[rows * directions], shape].concat())
+    }
+
+    /// Takes a cotangent of the output back to the steps where it is needed; `each` sees the cotangent of every step's
+    /// value. The result is that of the input.
+    fn backward(
+        &self,
+        trace: &Trace<E>,
+        seed: TensorOf<E>,
+        needed: &[bool],
+        mut each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
+    ) -> Result<Option<TensorOf<E>>> {
+        self.pull_back(seed, |i, cotangent| {
             let step = &self.steps[i];
             let Work::Operator(op) = &step.work else { return Ok(vec![]) };
             each(i, cotangent)?;
-            let wanted: Vec<bool> = step.inputs.iter().map(|&j| self.steps[j].varies()).collect();
+            let is_wanted = |&j: &usize| self.steps[j].varies() && needed[j];
+            let wanted: Vec<bool> = step.inputs.iter().map(is_wanted).collect();
+            if !wanted.contains(&true) {
+                return Ok(vec![]);
+            }
             op.vector_jacobian(&self.engine, &self.pass(trace, i), cotangent, &wanted)
-        };
-        self.pull_back(rows, outputs, below)?.reshaped([rows, outputs.len(), self.dimension()])
+        })
     }
 
-    /// The cotangent of the input `[N * outputs, ..]` from unit ones of the outputs; `below` makes those of a step's
-    /// inputs from that of its value.
+    /// The cotangent of the input from that of the output; `below` makes those of a step's inputs from that of its value.
     fn pull_back(
         &self,
-        rows: usize,
-        outputs: &[usize],
+        seed: TensorOf<E>,
         mut below: impl FnMut(usize, &TensorOf<E>) -> Result<Vec<Option<TensorOf<E>>>>,
-    ) -> Result<TensorOf<E>> {
-        let all = self.outputs();
-        let mut seed = vec![E::Scalar::of(0.0); rows * outputs.len() * all];
-        for (direction, row) in seed.chunks_exact_mut(all).enumerate() {
-            row[outputs[direction % outputs.len()]] = E::Scalar::of(1.0);
-        }
-        let end = self.steps.len() - 1;
-        let shape = [&[rows * outputs.len()], &self.steps[end].shape[..]].concat();
+    ) -> Result<Option<TensorOf<E>>> {
         let mut cotangents: Vec<Option<TensorOf<E>>> = vec![None; self.steps.len()];
-        cotangents[end] = Some(self.engine.upload(&seed, &shape)?);
+        cotangents[self.steps.len() - 1] = Some(seed);
         for (i, step) in self.steps.iter().enumerate().skip(1).rev() {
             let Some(cotangent) = cotangents[i].take() else { continue };
             for (&j, new) in step.inputs.iter().zip(below(i, &cotangent)?) {
@@ -604,8 +608,13 @@ impl<E: Engine> Program<E> {
                 };
             }
         }
-        match cotangents[0].take() {
-            Some(cotangent) => Ok(cotangent),
+        Ok(cotangents[0].take())
+    }
+
+    /// The cotangent of the input of what was cut.
+    fn there(input: Option<TensorOf<E>>) -> TensorOf<E> {
+        match input {
+            Some(cotangent) => cotangent,
             None => unreachable!("the output depends on the input: cut sees to it"),
         }
     }

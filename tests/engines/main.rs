@@ -6,6 +6,7 @@ mod codes;
 #[path = "../common/mod.rs"]
 mod common;
 mod conjugates;
+mod gram;
 mod pieces;
 mod series;
 mod splines;
@@ -391,6 +392,9 @@ fn failures<E: SplineEngine>(engine: &E) -> Vec<String> {
     check("moves".to_owned(), 0.0, difference(&Move, engine).map(|d| if d < 1e-7 { 0.0 } else { d }));
     codes::check_all(engine, &mut check);
     conjugates::check_all(engine, &mut check);
+    for case in gram::CASES {
+        check(format!("{case:?}"), CLOSE, difference(&case, engine));
+    }
     pieces::check_all(engine, &mut check);
     series::check_all(engine, &mut check);
     splines::check_all(engine, check);
@@ -462,6 +466,8 @@ fn a_broken_kernel_fails() {
         ("conjugate", "if score > best {", "if score >= best {"),
         ("series_product", "if term < params.scaled", "if term <= params.scaled"),
         ("series_product", "b[pair.y * params.units", "b[pair.x * params.units"),
+        ("gram", "sum_4 + params.constant", "sum_4"),
+        ("gram", "rows / shared_by", "rows"),
     ] {
         let trial = Trial { edit: Some((file, right, wrong)), ..Trial::default() };
         let gpu = Gpu::open_for_trial(first.adapter().number, 1 << 28, trial).unwrap();

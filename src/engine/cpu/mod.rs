@@ -15,6 +15,7 @@ mod envelope;
 mod epilogue;
 mod filters;
 mod floor;
+mod gram;
 mod hamming;
 mod layout;
 mod matmul;
@@ -43,9 +44,9 @@ use crate::activation::PiecewiseAffine;
 use crate::{Error, Result, Scalar};
 
 use super::kernels::{
-    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftSpec, SoftValues,
-    Step, UnitWords, Window,
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Factors,
+    Jets, MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftSpec,
+    SoftValues, Step, UnitWords, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -54,6 +55,7 @@ pub use conjugate::CpuConjugate;
 pub use descent::CpuDescent;
 pub use envelope::CpuEnvelope;
 pub use filters::CpuFilters;
+pub use gram::CpuGram;
 pub use matmul::CpuMatrix;
 pub use pool::{Buffer, keep_at_most};
 pub use secant::CpuSecant;
@@ -342,6 +344,7 @@ macro_rules! engine {
             type Secant = CpuSecant<$S>;
             type Descent = CpuDescent<$S>;
             type Conjugate = CpuConjugate<$S>;
+            type Gram = CpuGram<$S>;
 
             fn floor(&self) -> Result<Floor> {
                 Ok(floor::floor())
@@ -438,6 +441,25 @@ macro_rules! engine {
 
             fn hamming(&self, codes: &CpuCodes, others: &CpuCodes, units: &[UnitWords]) -> Result<CpuCodes> {
                 Ok(hamming::hamming(codes, others, units))
+            }
+
+            fn gram(&self, rows: usize, columns: usize) -> Result<CpuGram<$S>> {
+                Ok(CpuGram::new(rows, columns))
+            }
+
+            fn gram_add(
+                &self,
+                gram: &mut CpuGram<$S>,
+                x: (&Factors<CpuBuffer<$S>>, usize),
+                y: (&Factors<CpuBuffer<$S>>, usize),
+                upper: bool,
+            ) -> Result<()> {
+                gram.add(x, y, upper);
+                Ok(())
+            }
+
+            fn gram_finish(&self, gram: CpuGram<$S>) -> Result<Vec<$S>> {
+                Ok(gram.finish())
             }
 
             fn secant(

@@ -16,6 +16,7 @@ mod distances;
 mod envelope;
 mod faults;
 mod floor;
+mod gram;
 mod hamming;
 mod layout;
 mod matmul;
@@ -45,9 +46,9 @@ use crate::{Error, Result};
 
 use super::device::Adapter;
 use super::kernels::{
-    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Jets,
-    MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftSpec, SoftValues,
-    Step, UnitWords, Window,
+    Activation, Arithmetic, ConjugateValues, Curvature, EnvelopeSpec, EnvelopeValues, Epilogue, Factors,
+    Jets, MaxAffineSpec, MaxAffineValues, Packing, ProductTable, Pulls, Search, SliceValues, SoftSpec,
+    SoftValues, Step, UnitWords, Window,
 };
 use super::{Engine, Floor, SplineEngine, Tensor};
 
@@ -60,6 +61,7 @@ pub use convolution::GpuFilters;
 pub use descent::GpuDescent;
 pub use device::{GpuRequest, Trial};
 pub use envelope::GpuEnvelope;
+pub use gram::GpuGram;
 pub use matmul::GpuMatrix;
 pub use pool::Pooled;
 pub use pooling::GpuIndices;
@@ -369,6 +371,7 @@ impl SplineEngine for Gpu {
     type Secant = GpuSecant;
     type Descent = GpuDescent;
     type Conjugate = GpuConjugate;
+    type Gram = GpuGram;
 
     fn floor(&self) -> Result<Floor> {
         floor::floor(self)
@@ -458,6 +461,24 @@ impl SplineEngine for Gpu {
 
     fn hamming(&self, codes: &GpuCodes, others: &GpuCodes, units: &[UnitWords]) -> Result<GpuCodes> {
         hamming::hamming(self, codes, others, units)
+    }
+
+    fn gram(&self, rows: usize, columns: usize) -> Result<GpuGram> {
+        GpuGram::new(self, rows, columns)
+    }
+
+    fn gram_add(
+        &self,
+        gram: &mut GpuGram,
+        x: (&Factors<GpuBuffer>, usize),
+        y: (&Factors<GpuBuffer>, usize),
+        upper: bool,
+    ) -> Result<()> {
+        gram.add(self, x, y, upper)
+    }
+
+    fn gram_finish(&self, gram: GpuGram) -> Result<Vec<f32>> {
+        self.download(gram.values())
     }
 
     fn secant(&self, points: &GpuTensor, values: &GpuTensor, center: &[f64]) -> Result<GpuSecant> {

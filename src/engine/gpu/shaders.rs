@@ -21,6 +21,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "envelope_fused",
     "floor",
     "hamming",
+    "gram",
     "layout",
     "matmul",
     "max_affine",

@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
 use super::{
-    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Prepared, Remembers, Rewriting, SeriesRule,
-    Unary, batched, broadcast, expand, scale_directions, unbroadcast,
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, ParameterValues, Pass, Prepared, Remembers,
+    Rewriting, SeriesRule, Unary, batched, broadcast, expand, scale_directions, unbroadcast,
 };
 
 /// `x op constant`, or `constant op x`, with broadcasting.
@@ -138,6 +138,13 @@ impl Operator for ArithmeticConstant {
 
     fn has_parameter_factors(&self) -> bool {
         matches!(self.operation, Arithmetic::Add | Arithmetic::Mul)
+    }
+
+    fn parameter_values(&self) -> Result<ParameterValues> {
+        match self.operation {
+            Arithmetic::Add => ParameterValues::elementwise(None, Some(&self.constant)),
+            _ => ParameterValues::elementwise(Some(&self.constant), None),
+        }
     }
 
     fn remembers(&self) -> Remembers {

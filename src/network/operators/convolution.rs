@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result};
 
 use super::{
-    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Remembers, Rewriting, SignedOp, Unary, gate,
-    gated, upload,
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, ParameterValues, Pass, Remembers, Rewriting,
+    SignedOp, Unary, gate, gated, upload,
 };
 
 /// 2-D convolution (cross-correlation, as everywhere in this field) `[c_in, h, w] -> [c_out, h', w']`.
@@ -129,6 +129,10 @@ impl Operator for Convolution {
         true
     }
 
+    fn parameter_values(&self) -> Result<ParameterValues> {
+        ParameterValues::filters(&self.filters, self.bias.as_ref(), self.groups)
+    }
+
     fn flops(&self, inputs: &[&[usize]]) -> u64 {
         let positions = self.shape(inputs).map_or(0, |shape| shape[1] * shape[2]);
         2 * (self.filters.len() * positions) as u64
@@ -197,7 +201,9 @@ impl<E: Engine> Unary<E> for PreparedConvolution<E> {
     ) -> Result<Option<ParameterFactors<E>>> {
         let cotangent = gated(engine, self.activation, pass, cotangent)?;
         let (x, bias) = (pass.input(0), self.bias.as_ref().map(|_| &cotangent));
-        ParameterFactors::windows(engine, [x, &cotangent], bias, self.window, self.groups, x.rows()).map(Some)
+        let (window, groups) = (self.window, self.groups);
+        let factors = ParameterFactors::windows(engine, [x, &cotangent], bias, window, groups, x.rows())?;
+        Ok(Some(ParameterFactors { sums_deltas: true, ..factors }))
     }
 }
 
@@ -304,6 +310,10 @@ impl Operator for ConvolutionTransposed {
 
     fn has_parameter_factors(&self) -> bool {
         true
+    }
+
+    fn parameter_values(&self) -> Result<ParameterValues> {
+        ParameterValues::filters(&self.filters, self.bias.as_ref(), self.groups)
     }
 
     fn flops(&self, inputs: &[&[usize]]) -> u64 {

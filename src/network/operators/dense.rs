@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result};
 
 use super::{
-    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Prepared, Remembers, Rewriting, SeriesRule,
-    SignedOp, Unary, batched, broadcast, gate, gated, unbroadcast, upload,
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, ParameterValues, Pass, Prepared, Remembers,
+    Rewriting, SeriesRule, SignedOp, Unary, batched, broadcast, gate, gated, unbroadcast, upload,
 };
 
 /// `x W + b` over the last axis: `[.., in] -> [.., out]`.
@@ -109,6 +109,12 @@ impl Operator for Dense {
         true
     }
 
+    fn parameter_values(&self) -> Result<ParameterValues> {
+        let [inputs, outputs] = [self.weights.shape()[0], self.weights.shape()[1]];
+        let weights = self.weights.reshaped([1, inputs, outputs])?;
+        Ok(ParameterValues { weights: Some(weights), bias: self.bias.clone() })
+    }
+
     fn flops(&self, inputs: &[&[usize]]) -> u64 {
         2 * (inputs[0].iter().product::<usize>() * self.weights.shape()[1]) as u64
     }
@@ -177,7 +183,7 @@ impl<E: Engine> Unary<E> for PreparedDense<E> {
         };
         let (left, right) = (positions(pass.input(0))?, positions(&cotangent)?);
         let bias = self.bias.is_some().then(|| ParameterFactors::sum(engine, &right)).transpose()?;
-        Ok(Some(ParameterFactors { weights: Some([left, right]), bias }))
+        Ok(Some(ParameterFactors { weights: Some([left, right]), bias, sums_deltas: true }))
     }
 }
 

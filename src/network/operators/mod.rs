@@ -38,7 +38,7 @@ pub use dense::{Dense, Product};
 pub use fixed::Fixed;
 pub use layout::{Concat, Expand, Pad, Permute, Reshape};
 pub use normalization::{ScaleShift, Standardize};
-pub use parameters::ParameterFactors;
+pub use parameters::{ParameterFactors, ParameterValues};
 pub use pooling::{AveragePool, MaxPool};
 pub use prelu::PRelu;
 pub use reduction::{Reduce, ReduceMax};
@@ -245,6 +245,14 @@ pub trait Operator {
     /// Whether the gradient by its parameters has factors.
     fn has_parameter_factors(&self) -> bool {
         false
+    }
+
+    /// Its parameters, where their gradient has factors.
+    ///
+    /// # Errors
+    /// None for an operator that its constructor let pass.
+    fn parameter_values(&self) -> Result<ParameterValues> {
+        Ok(ParameterValues { weights: None, bias: None })
     }
 
     /// How it acts on differences of convex functions.

@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result, Scalar};
 
 use super::{
-    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Reduce, Remembers, Rewriting, Unary,
-    scale_directions,
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, ParameterValues, Pass, Reduce, Remembers, Rewriting,
+    Unary, scale_directions,
 };
 
 /// `scale[c] * x + shift[c]` for channel `c`, the first axis of a sample: batch normalisation at inference.
@@ -14,6 +14,8 @@ use super::{
 pub struct ScaleShift {
     scale: Constant,
     shift: Constant,
+    /// Mean and deviation that the channels are normalised with before the parameters come.
+    statistics: Option<[Constant; 2]>,
 }
 
 impl ScaleShift {
@@ -29,7 +31,31 @@ impl ScaleShift {
                 shift.shape()
             )));
         }
-        Ok(Self { scale, shift })
+        Ok(Self { scale, shift, statistics: None })
+    }
+
+    /// `scale[c] * (x - mean[c]) / deviation[c] + shift[c]`, all `[c]`: scale and shift are the parameters.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where they do not fit together; [`Error::Argument`] where a deviation is 0.
+    pub fn normalizing(
+        scale: &Constant,
+        shift: &Constant,
+        mean: Constant,
+        deviation: Constant,
+    ) -> Result<Self> {
+        if mean.shape() != scale.shape() || deviation.shape() != scale.shape() {
+            let (mean, deviation) = (mean.shape(), deviation.shape());
+            return Err(Error::Shape(format!(
+                "a mean {mean:?} and a deviation {deviation:?} do not fit a scale {:?}",
+                scale.shape()
+            )));
+        }
+        let (m, d) = (mean.to::<f64>(), deviation.to::<f64>());
+        let slopes = scale.map(|i, s| s / d[i])?;
+        let s = slopes.to::<f64>();
+        let new = Self::new(slopes, shift.map(|i, b| b - m[i] * s[i])?)?;
+        Ok(Self { statistics: Some([mean, deviation]), ..new })
     }
 
     /// `[c]`
@@ -45,10 +71,13 @@ impl ScaleShift {
     pub(super) fn prepare<E: Engine>(&self, engine: &E, input: &[usize]) -> Result<PreparedScaleShift<E>> {
         let mut shape = vec![1; input.len() + 1];
         shape[1] = self.scale.len();
-        Ok(PreparedScaleShift {
-            scale: engine.upload(&self.scale.to::<E::Scalar>(), &shape)?,
-            shift: engine.upload(&self.shift.to::<E::Scalar>(), &shape)?,
-        })
+        let upload = |values: &Constant| engine.upload(&values.to::<E::Scalar>(), &shape);
+        let statistics = self.statistics.as_ref().map(|[mean, deviation]| {
+            let inverse = deviation.map(|_, d| 1.0 / d)?;
+            Ok([upload(mean)?, upload(&inverse)?])
+        });
+        let statistics = statistics.transpose()?;
+        Ok(PreparedScaleShift { scale: upload(&self.scale)?, shift: upload(&self.shift)?, statistics })
     }
 }
 
@@ -80,6 +109,16 @@ impl Operator for ScaleShift {
         true
     }
 
+    fn parameter_values(&self) -> Result<ParameterValues> {
+        let Some([mean, deviation]) = &self.statistics else {
+            return ParameterValues::elementwise(Some(&self.scale), Some(&self.shift));
+        };
+        let (m, d, slope) = (mean.to::<f64>(), deviation.to::<f64>(), self.scale.to::<f64>());
+        let scale = self.scale.map(|i, s| s * d[i])?;
+        let shift = self.shift.map(|i, b| b + m[i] * slope[i])?;
+        ParameterValues::elementwise(Some(&scale), Some(&shift))
+    }
+
     fn convex_rule(&self) -> Option<&dyn ConvexRule> {
         Some(self)
     }
@@ -97,6 +136,8 @@ impl ConvexRule for ScaleShift {
 pub(super) struct PreparedScaleShift<E: Engine> {
     scale: TensorOf<E>,
     shift: TensorOf<E>,
+    /// Means, and the inverse deviations.
+    statistics: Option<[TensorOf<E>; 2]>,
 }
 
 impl<E: Engine> Unary<E> for PreparedScaleShift<E> {
@@ -113,7 +154,7 @@ impl<E: Engine> Unary<E> for PreparedScaleShift<E> {
         engine.arithmetic(Arithmetic::Mul, cotangent, &self.scale)
     }
 
-    /// A group for each channel: `a` the input and `d` the cotangent for the scale, and the shift as a bias.
+    /// A group for each channel: `a` the normalised input and `d` the cotangent for the scale, and the shift as a bias.
     fn parameter_factors(
         &self,
         engine: &E,
@@ -121,9 +162,16 @@ impl<E: Engine> Unary<E> for PreparedScaleShift<E> {
         cotangent: &TensorOf<E>,
     ) -> Result<Option<ParameterFactors<E>>> {
         let (x, wide) = (pass.input(0), &self.scale.shape()[1..]);
-        let mut factors = ParameterFactors::elementwise(engine, wide, Some(x), cotangent, x.rows())?;
-        factors.bias = ParameterFactors::elementwise(engine, wide, None, cotangent, x.rows())?.bias;
-        Ok(Some(factors))
+        let normal = match &self.statistics {
+            Some([mean, inverse]) => {
+                let centred = engine.arithmetic(Arithmetic::Sub, x, mean)?;
+                &engine.arithmetic(Arithmetic::Mul, &centred, inverse)?
+            }
+            None => x,
+        };
+        let factors = ParameterFactors::elementwise(engine, wide, Some(normal), cotangent, x.rows())?;
+        let bias = ParameterFactors::elementwise(engine, wide, None, cotangent, x.rows())?.bias;
+        Ok(Some(ParameterFactors { bias, sums_deltas: true, ..factors }))
     }
 }
 

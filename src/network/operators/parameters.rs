@@ -1,6 +1,7 @@
 //! Gradients by parameters, in factors.
 
 use crate::engine::{Engine, TensorOf, Window};
+use crate::network::Constant;
 use crate::{Result, Scalar};
 
 use super::{directions, expand};
@@ -15,6 +16,32 @@ pub struct ParameterFactors<E: Engine> {
     pub weights: Option<[TensorOf<E>; 2]>,
     /// The gradient by the bias, `[N, r, G, O]`; `None` without one.
     pub bias: Option<TensorOf<E>>,
+    /// Whether that is the sum of the deltas over positions, group by group.
+    pub sums_deltas: bool,
+}
+
+/// Parameters as [`ParameterFactors`] lay their gradient out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterValues {
+    /// `[G, I, O]`
+    pub weights: Option<Constant>,
+    /// `[G, O]`, flattened.
+    pub bias: Option<Constant>,
+}
+
+impl ParameterValues {
+    /// Filters `[G * O, c, kernel_h, kernel_w]` with a bias.
+    pub(super) fn filters(filters: &Constant, bias: Option<&Constant>, groups: usize) -> Result<Self> {
+        let outputs = filters.shape()[0] / groups;
+        let rows = filters.reshaped([groups, outputs, filters.len() / (groups * outputs)])?;
+        Ok(Self { weights: Some(rows.permuted(&[0, 2, 1])?), bias: bias.cloned() })
+    }
+
+    /// Parameters that each are a group of their own.
+    pub(super) fn elementwise(weights: Option<&Constant>, bias: Option<&Constant>) -> Result<Self> {
+        let weights = weights.map(|weights| weights.reshaped([weights.len(), 1, 1])).transpose()?;
+        Ok(Self { weights, bias: bias.map(|bias| bias.reshaped([bias.len()])).transpose()? })
+    }
 }
 
 impl<E: Engine> ParameterFactors<E> {
@@ -54,8 +81,8 @@ impl<E: Engine> ParameterFactors<E> {
         };
         let right = arrange(deltas)?;
         Ok(match factor {
-            Some(factor) => Self { weights: Some([arrange(factor)?, right]), bias: None },
-            None => Self { weights: None, bias: Some(Self::sum(engine, &right)?) },
+            Some(factor) => Self { weights: Some([arrange(factor)?, right]), bias: None, sums_deltas: false },
+            None => Self { weights: None, bias: Some(Self::sum(engine, &right)?), sums_deltas: false },
         })
     }
 
@@ -73,7 +100,7 @@ impl<E: Engine> ParameterFactors<E> {
         let patches = directions(&Self::patches(engine, wide, window, groups)?, samples)?;
         let pixels = directions(&Self::pixels(engine, narrow, groups)?, samples)?;
         let bias = bias.map(|cotangent| Self::channels(engine, cotangent, samples)).transpose()?;
-        Ok(Self { weights: Some([patches, pixels]), bias })
+        Ok(Self { weights: Some([patches, pixels]), bias, sums_deltas: false })
     }
 
     /// Patches of images, `[N, c, h, w]` to `[N, G, P, c / G * kernel]`: each window's elements, channel by channel.

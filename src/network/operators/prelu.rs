@@ -5,8 +5,8 @@ use crate::network::Constant;
 use crate::{Error, Result};
 
 use super::{
-    ConvexRule, Kind, Operator, Pair, ParameterFactors, Pass, Remembers, Rewriting, Unary, batched,
-    broadcast, scale_directions,
+    ConvexRule, Kind, Operator, Pair, ParameterFactors, ParameterValues, Pass, Remembers, Rewriting, Unary,
+    batched, broadcast, scale_directions,
 };
 
 /// `x` above 0, `slope * x` at and below 0, with a slope for each channel or element.
@@ -47,6 +47,10 @@ impl Operator for PRelu {
 
     fn has_parameter_factors(&self) -> bool {
         true
+    }
+
+    fn parameter_values(&self) -> Result<ParameterValues> {
+        ParameterValues::elementwise(Some(&self.slopes), None)
     }
 
     fn intermediates(&self) -> usize {

@@ -178,7 +178,7 @@ impl<E: Engine> Program<E> {
         mut each: impl FnMut(usize, &TensorOf<E>) -> Result<()>,
     ) -> Result<()> {
         self.check_outputs(outputs)?;
-        self.pull_back(1, outputs, |i, cotangent| {
+        let input = self.pull_back(self.seed(1, &self.units(outputs))?, |i, cotangent| {
             each(i, cotangent)?;
             let step = &self.steps[i];
             match (&step.work, step.series) {
@@ -192,8 +192,8 @@ impl<E: Engine> Program<E> {
                 }
                 _ => Ok(vec![]),
             }
-        })
-        .and_then(|input| each(0, &input))
+        })?;
+        each(0, &Self::there(input))
     }
 }
 

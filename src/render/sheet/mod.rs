@@ -6,6 +6,7 @@
 //! | [`SplineRows::slopes`] | the slopes of a spline's pieces that are active there |
 //! | [`SplineRows::anchors`] | the anchors whose pieces these are |
 //! | [`clusters()`] | means of clusters of the data |
+//! | [`nearest()`] | rows of data with the rows that are most similar to them |
 //! | [`channels()`] | the feature maps of a node, and by how much those of another network or a spline differ |
 
 mod channels;
@@ -13,6 +14,7 @@ mod clusters;
 mod draw;
 mod layout;
 mod legend;
+mod nearest;
 mod paint;
 mod shape;
 mod spline;
@@ -27,6 +29,7 @@ use crate::{Error, Result};
 pub use channels::{Channels, Difference, Other, channels};
 pub use clusters::{ClusterSheet, clusters};
 pub use draw::Drawn;
+pub use nearest::{Nearest, nearest};
 pub use shape::ImageShape;
 pub use spline::SplineRows;
 pub use templates::{Linear, templates};

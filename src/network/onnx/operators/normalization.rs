@@ -35,10 +35,13 @@ pub(super) fn batch_normalization(call: &mut Call<'_>) -> Step<Operand> {
     if let Some(value) = variance.iter().find(|&&value| value + epsilon <= 0.0) {
         return Err(call.wrong(format_args!("the variance {value} plus epsilon {epsilon} is not positive")));
     }
-    let slopes: Vec<f64> = scale.iter().zip(&variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
-    let offsets = shift.iter().zip(&mean).zip(&slopes).map(|((b, m), s)| b - m * s).collect();
+    let deviation = variance.iter().map(|v| (v + epsilon).sqrt()).collect();
     let (x, _) = call.samples(0)?;
-    channelwise(call, &x, slopes, offsets)
+    let channel = |call: &mut Call<'_>, values| call.checked(Constant::f64([channels], values));
+    let (scale, shift) = (channel(call, scale)?, channel(call, shift)?);
+    let (mean, deviation) = (channel(call, mean)?, channel(call, deviation)?);
+    let op = call.checked(ScaleShift::normalizing(&scale, &shift, mean, deviation))?;
+    call.function(op, &x)
 }
 
 /// `scale[c] * x + shift[c]` for each channel.
