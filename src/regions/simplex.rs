@@ -161,7 +161,15 @@ pub(super) struct Deepest {
 }
 
 /// The `y` whose least `(slack - alpha . y) / weight` is largest, for rows `alpha [m, w]`; the depth is at most `most`.
-fn deepest(alpha: &[f64], width: usize, slacks: &[f64], weights: &[f64], most: f64) -> Deepest {
+/// `check` is asked between two pivots.
+fn deepest<E>(
+    alpha: &[f64],
+    width: usize,
+    slacks: &[f64],
+    weights: &[f64],
+    most: f64,
+    mut check: impl FnMut() -> Result<(), E>,
+) -> Result<Deepest, E> {
     let m = slacks.len();
     let ratios = slacks.iter().zip(weights).filter(|(_, w)| **w > 0.0).map(|(s, w)| s / w);
     let start = ratios.fold(most, f64::min);
@@ -182,6 +190,7 @@ fn deepest(alpha: &[f64], width: usize, slacks: &[f64], weights: &[f64], most: f
         dictionary.pivot(row, width);
         let (bland, last) = dictionary.limits();
         for round in 0..last {
+            check()?;
             let Some(row) = dictionary.basic.iter().position(|&variable| variable == depth) else { break };
             let Some((j, direction)) = dictionary.entering(row, 1.0, round > bland) else { break };
             let Some(row) = dictionary.step(j, direction, None).row else { break };
@@ -191,11 +200,11 @@ fn deepest(alpha: &[f64], width: usize, slacks: &[f64], weights: &[f64], most: f
     let mut x = dictionary.point(width + 1);
     let gained = x.pop().unwrap_or(0.0);
     let capped = dictionary.nonbasic.contains(&m);
-    Deepest { x, depth: start + gained, bounded: !capped }
+    Ok(Deepest { x, depth: start + gained, bounded: !capped })
 }
 
 /// The centre of the largest ball within walls (Boyd & Vandenberghe 2004, section 8.5.1), from a point that need not lie
-/// within them. Where there are balls of any size, one as large as the walls are far. `check` is asked between two programs.
+/// within them. Where there are balls of any size, one as large as the walls are far. `check` is asked between two pivots.
 ///
 /// Of many walls few are near: the program is that of the nearest ones and of those that its solution violates.
 pub(super) fn chebyshev<E>(
@@ -214,10 +223,9 @@ pub(super) fn chebyshev<E>(
     }
     let mut x = from.to_vec();
     loop {
-        check()?;
         let normals: Vec<f64> = order.iter().flat_map(|&i| walls.normal(i).iter().copied()).collect();
         let own: Vec<f64> = order.iter().map(|&i| slacks[i]).collect();
-        let mut deepest = deepest(&normals, dimension, &own, &vec![1.0; own.len()], most);
+        let mut deepest = deepest(&normals, dimension, &own, &vec![1.0; own.len()], most, &mut check)?;
         deepest.x.iter_mut().zip(&x).for_each(|(x, from)| *x += from);
         slacks = walls.slacks(&deepest.x);
         let size = deepest.depth.abs().max(f64::MIN_POSITIVE);
@@ -263,7 +271,8 @@ pub(super) fn within(walls: &Walls, wall: usize, from: &[f64]) -> Vec<f64> {
         }
     }
     let most = 2.0 * slacks.iter().map(|s: &f64| s.abs()).fold(0.5, f64::max);
-    let step = deepest(&alpha, kept.len(), &slacks, &weights, most).x;
+    let never = || Ok::<(), std::convert::Infallible>(());
+    let Ok(Deepest { x: step, .. }) = deepest(&alpha, kept.len(), &slacks, &weights, most, never);
     let mut point = foot;
     let along: f64 = kept.iter().zip(&step).map(|(&d, y)| normal[d] * y).sum();
     kept.iter().zip(&step).for_each(|(&d, y)| point[d] += y);
@@ -296,7 +305,7 @@ pub(super) struct Wanted {
 ///
 /// Rays from the centre along each normal find most facets that there are in few dimensions, and what lies beyond the box
 /// is none. For each wall that is left its slack is made as small as the others let it become; where it stays positive the
-/// wall is given up for good, so that programs become smaller. `check` is asked between two programs, with the number of
+/// wall is given up for good, so that programs become smaller. `check` is asked between two pivots, with the number of
 /// walls that were decided since.
 pub(super) fn facets<E>(
     walls: &Walls,
@@ -367,6 +376,7 @@ pub(super) fn facets<E>(
         let (bland, last) = dictionary.limits();
         let mut side = None;
         for round in 0..last {
+            check(0)?;
             let basic = dictionary.basic.iter().position(|&variable| variable == wall);
             let (entering, alpha, beta) = match basic {
                 Some(row) => match dictionary.entering(row, -1.0, round > bland) {
