@@ -105,7 +105,7 @@ impl Case for Gram {
     }
 }
 
-pub(super) const CASES: [Gram; 8] = {
+pub(super) const CASES: [Gram; 9] = {
     let plain = Gram {
         samples: [67, 45],
         groups: 1,
@@ -124,6 +124,8 @@ pub(super) const CASES: [Gram; 8] = {
         Gram { samples: [9, 11], groups: 2, repeats: [3, 1], depths: [7, 5], constant: false, ..plain },
         Gram { samples: [1, 1], depths: [1, 1], ..plain },
         Gram { samples: [150, 150], upper: true, ..plain },
+        // Enough tiles for large ones on a GPU.
+        Gram { samples: [1030, 1025], depths: [3, 2], ..plain },
     ]
 };
 
