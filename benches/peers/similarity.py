@@ -165,7 +165,7 @@ def main():
         print(common.conditions(fenchel, f"PyTorch {torch.__version__}") + "\n")
         failed = agreement(fenchel, arguments.data, folder)
         measured(fenchel, arguments.data, folder, arguments.samples, arguments.repeats, arguments.threads)
-    sys.exit(failed)
+    sys.exit(int(failed))
 
 
 if __name__ == "__main__":
