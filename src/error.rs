@@ -128,7 +128,7 @@ impl Error {
 }
 
 /// Bytes for messages: in MiB where those are exact or many, else in KiB; rounded up.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     if bytes.is_multiple_of(1 << 20) || bytes >= 100 << 20 {
         format!("{} MiB", bytes.div_ceil(1 << 20))
     } else {

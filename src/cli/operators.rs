@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::data::{Dataset, NpzEntry, NpzWriter, OutputFile};
 use crate::engine::{Context, SplineEngine};
+use crate::error::size;
 use crate::maso::{Form, LayerInput, Layers, SplineOperator, SplineOperators, smooth_nodes};
 use crate::network::Network;
 use crate::spline::check_rows;
@@ -172,12 +173,12 @@ impl Job for Listing<'_> {
             bytes: arrays.bytes(scalar),
         });
         let layers: Vec<Row> = rows.collect();
-        let bytes = layers.iter().map(|row| row.bytes).sum();
+        let bytes: u64 = layers.iter().map(|row| row.bytes).sum();
         if let Some(path) = &arguments.output {
             if bytes > arguments.limit {
                 return Err(Error::Argument(format!(
-                    "the arrays would take {:.1} GiB, more than --limit: choose with --layer and --units, or raise it",
-                    bytes as f64 / f64::from(1 << 30)
+                    "the arrays would take {}, more than --limit: choose with --layer and --units, or raise it",
+                    size(bytes)
                 )));
             }
             let entries = tables.iter().flat_map(Arrays::entries::<E>);
