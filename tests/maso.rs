@@ -4,27 +4,18 @@
 mod common;
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 
-use common::{dense, gpu, mlp, random, random_rows};
+use common::{dense, gpu, load, mlp, published, random, random_rows, root};
 use fenchel::data::{Dataset, array_names, read_array};
 use fenchel::engine::{Activation, Context, Cpu, Window};
 use fenchel::maso::{
     Codes, Distances, LayerChoice, Orthogonality, Packed, correlation, gram, last_layer_penalty, penalty,
     populations, smooth_nodes, templates,
 };
+use fenchel::network::Network;
 use fenchel::network::operators::{MaxPool, Reshape};
-use fenchel::network::{Network, onnx};
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
 use ndarray::{Array2, ArrayView2};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn load(path: &Path) -> Network {
-    onnx::load(path, &onnx::LoadOptions::default()).unwrap().network.cut(None, None).unwrap()
-}
 
 fn dataset(x: &Array2<f64>) -> Dataset {
     Dataset::from_array(x.view()).unwrap()
@@ -95,19 +86,16 @@ fn templates_are_the_network_around_each_input() {
 #[test]
 #[allow(clippy::print_stdout, reason = "says why a test was skipped")]
 fn templates_of_published_networks_are_their_golden_jacobians() {
-    let data = root().join("../shared/data");
-    if !data.is_dir() {
-        println!("skipped: '{}' is not there", data.display());
+    let published = published();
+    if published.is_empty() {
         return;
     }
     let mut seen = 0;
-    let files = std::fs::read_dir(data.join("models")).unwrap().map(|file| file.unwrap().path());
-    for path in files.filter(|path| path.extension().is_some_and(|end| end == "onnx")) {
+    for [path, golden] in published {
         let network = load(&path);
         if !smooth_nodes(&network).is_empty() {
             continue;
         }
-        let golden: PathBuf = data.join("golden").join(path.with_extension("npz").file_name().unwrap());
         let names = array_names(&golden).unwrap();
         let has = |name: &str| names.iter().any(|other| other == name);
         let x = read_array(&golden, Some("x")).unwrap();

@@ -4,9 +4,9 @@
 mod common;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::{dense, gpu, mlp, random_rows};
+use common::{dense, gpu, load, mlp, published, random_rows, root};
 use fenchel::Scalar;
 use fenchel::activation::{Piece, PiecewiseAffine};
 use fenchel::data::{Dataset, read_array};
@@ -15,17 +15,9 @@ use fenchel::maso::{
     Form, Layers, SplineOperator, SplineOperators, layer_templates, smooth_nodes, templates,
 };
 use fenchel::network::operators::{Branches, MaxPool, PRelu, Reshape};
-use fenchel::network::{Constant, Network, onnx};
+use fenchel::network::{Constant, Network};
 use fenchel::tolerance::{EXACT, relative_difference};
 use ndarray::Array2;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn load(path: &Path) -> Network {
-    onnx::load(path, &onnx::LoadOptions::default()).unwrap().network.cut(None, None).unwrap()
-}
 
 fn dataset(x: &Array2<f64>) -> Dataset {
     Dataset::from_array(x.view()).unwrap()
@@ -211,15 +203,12 @@ fn the_network_is_the_composition_of_its_layers() {
 #[test]
 #[allow(clippy::print_stdout, reason = "says why a test was skipped, and shows how near it is")]
 fn published_networks_are_the_composition_of_their_layers() {
-    let data = root().join("../shared/data");
-    if !data.is_dir() {
-        println!("skipped: '{}' is not there", data.display());
+    let published = published();
+    if published.is_empty() {
         return;
     }
     let mut seen = 0;
-    let files = std::fs::read_dir(data.join("models")).unwrap().map(|file| file.unwrap().path());
-    for path in files.filter(|path| path.extension().is_some_and(|end| end == "onnx")) {
-        let golden: PathBuf = data.join("golden").join(path.with_extension("npz").file_name().unwrap());
+    for [path, golden] in published {
         let x = samples(&golden, "x", 1, 1.0);
         let network = load(&path);
         let network = if smooth_nodes(&network).is_empty() { network } else { splined(&network, &x, 4) };

@@ -412,6 +412,16 @@ pub(super) struct Size {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct List(pub Vec<Range<usize>>);
 
+impl List {
+    /// All of them, or the first range that goes beyond `count`.
+    pub(super) fn below(&self, count: usize) -> Result<Vec<usize>, Range<usize>> {
+        match self.0.iter().find(|range| range.end > count) {
+            None => Ok(self.0.iter().flat_map(Clone::clone).collect()),
+            Some(range) => Err(range.clone()),
+        }
+    }
+}
+
 pub(super) fn memory(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);

@@ -164,12 +164,11 @@ fn point(arguments: &Arguments, dimension: usize) -> Result<Vec<f64>> {
 }
 
 fn variables(arguments: &Arguments, dimension: usize) -> Result<Vec<usize>> {
-    let Some(args::List(ranges)) = &arguments.inputs else { return Ok((0..dimension).collect()) };
-    if let Some(range) = ranges.iter().find(|range| range.end > dimension) {
+    let Some(list) = &arguments.inputs else { return Ok((0..dimension).collect()) };
+    let mut variables = list.below(dimension).map_err(|range| {
         let (wrong, last) = (range.end - 1, dimension - 1);
-        return Err(Error::Argument(format!("there is no input {wrong}: expected 0 to {last}")));
-    }
-    let mut variables: Vec<usize> = ranges.iter().flat_map(Clone::clone).collect();
+        Error::Argument(format!("there is no input {wrong}: expected 0 to {last}"))
+    })?;
     variables.sort_unstable();
     variables.dedup();
     Ok(variables)

@@ -16,7 +16,7 @@ use crate::network::{Constant, Network};
 use crate::spline::SplineFile;
 use crate::{Error, Result};
 
-use super::args::{self, Fix, Globals, List, Precision};
+use super::args::{self, Fix, Globals, Precision};
 use super::progress::Bars;
 
 /// The settled general arguments.
@@ -193,15 +193,11 @@ impl args::Data {
 impl args::Outputs {
     /// The chosen outputs of a network with `count`.
     pub(super) fn choose(&self, count: usize) -> Result<Vec<usize>> {
-        let Some(List(ranges)) = &self.outputs else { return Ok((0..count).collect()) };
-        if let Some(range) = ranges.iter().find(|range| range.end > count) {
+        let Some(list) = &self.outputs else { return Ok((0..count).collect()) };
+        list.below(count).map_err(|range| {
             let last = count.saturating_sub(1);
-            return Err(Error::Argument(format!(
-                "there is no output {}: expected 0 to {last}",
-                range.end - 1
-            )));
-        }
-        Ok(ranges.iter().flat_map(Clone::clone).collect())
+            Error::Argument(format!("there is no output {}: expected 0 to {last}", range.end - 1))
+        })
     }
 }
 

@@ -239,19 +239,18 @@ fn is_of_node(spline: &SplineFile, loaded: &Loaded, path: &Path, arguments: &Arg
 impl Arguments {
     /// The rows to show, all there.
     fn chosen(&self, data: &Dataset) -> Result<Vec<usize>> {
-        let Some(List(ranges)) = &self.rows else {
+        let Some(list) = &self.rows else {
             let count = if self.what == What::Clusters { data.len() } else { data.len().min(10) };
             return Ok((0..count).collect());
         };
-        match ranges.iter().find(|range| range.end > data.len()) {
-            None => Ok(ranges.iter().flat_map(Clone::clone).collect()),
-            Some(range) => Err(Error::Argument(format!(
+        list.below(data.len()).map_err(|range| {
+            Error::Argument(format!(
                 "--rows: there is no row {} of the {} in '{}'",
                 range.start.max(data.len()).min(range.end - 1),
                 data.len(),
                 data.path().display()
-            ))),
-        }
+            ))
+        })
     }
 
     /// What inputs are as images: as typed; as the network's input has axes, or else the data; or by their number.

@@ -11,9 +11,10 @@ use crate::data::{Dataset, NpyWriter, NpzEntry, NpzWriter, OutputFile};
 use crate::engine::SplineEngine;
 use crate::network::Network;
 use crate::render::sheet::{ImageShape, Look, Nearest, nearest};
-use crate::similarity::{Combine, Gradients, Metric, accuracy, argmax};
+use crate::scalar::largest;
+use crate::similarity::{Combine, Gradients, Metric, accuracy};
 use crate::spline::check_rows;
-use crate::{Error, Result, Scalar};
+use crate::{Error, Result};
 
 use super::args::{self, List};
 use super::session::{Job, Session, file_name, labels, take};
@@ -433,13 +434,10 @@ fn shown(arguments: &Arguments, rows: usize) -> Result<Vec<usize>> {
     if arguments.picture.is_none() {
         return Ok(vec![]);
     }
-    let Some(List(ranges)) = &arguments.rows else { return Ok((0..rows.min(10)).collect()) };
-    match ranges.iter().find(|range| range.end > rows) {
-        None => Ok(ranges.iter().flat_map(Clone::clone).collect()),
-        Some(range) => {
-            Err(Error::Argument(format!("--rows: there is no row {} of the {rows} taken", range.end - 1)))
-        }
-    }
+    let Some(list) = &arguments.rows else { return Ok((0..rows.min(10)).collect()) };
+    list.below(rows).map_err(|range| {
+        Error::Argument(format!("--rows: there is no row {} of the {rows} taken", range.end - 1))
+    })
 }
 
 /// The share of rows whose largest output is their class, where labels are known.
@@ -449,7 +447,7 @@ fn own_accuracy<E: SplineEngine>(comparing: &Comparing<'_, E>, rows: &Rows) -> R
     for chunk in crate::engine::plan::Chunks::new(rows.data.len(), 4096).iter() {
         let values =
             comparing.gradients.program().values(rows.data.rows(chunk)?.view(), comparing.context)?;
-        classes.extend(values.rows().into_iter().map(|row| argmax(row.iter().map(|v| v.f64()))));
+        classes.extend(values.rows().into_iter().map(|row| largest(row) as u32));
     }
     Ok(Some(accuracy(&classes, labels)))
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::engine::plan::Chunks;
 use crate::engine::{Context, SplineEngine};
+use crate::scalar::largest;
 use crate::{Error, Result, Scalar};
 
 use super::composition::{Composition, Layer};
@@ -174,7 +175,7 @@ pub fn diagnose<E: SplineEngine>(
         }
         sums.add(&polynomial, &network);
         let both = polynomial.chunks_exact(outputs.len()).zip(network.chunks_exact(outputs.len()));
-        agreed += both.filter(|(a, b)| largest(a) == largest(b)).count();
+        agreed += both.filter(|(a, b)| largest(*a) == largest(*b)).count();
         each(&seen, &polynomial, &network)?;
         context.progress().advance(range.len() as u64);
     }
@@ -185,10 +186,6 @@ pub fn diagnose<E: SplineEngine>(
         agreement: (outputs.len() > 1).then(|| agreed as f64 / count as f64),
         layers: layers.into_iter().map(Seen::finish).collect(),
     })
-}
-
-fn largest(values: &[f64]) -> usize {
-    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }
 
 /// What the network has at some steps.

@@ -6,6 +6,7 @@ use crate::data::Dataset;
 use crate::engine::{Context, Engine};
 use crate::maso::{Templates, templates};
 use crate::network::Program;
+use crate::scalar::largest;
 use crate::spline::check_rows;
 use crate::{Result, Scalar};
 
@@ -54,7 +55,6 @@ pub(super) fn mean<S: Scalar>(values: &[S], width: usize) -> Vec<f64> {
 
 /// The class of each row of values `[N, K]`: the largest, of equals the first.
 pub(super) fn classes(values: &[f64], outputs: usize) -> Vec<u32> {
-    let largest = |row: &[f64]| (1..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best });
     values.chunks_exact(outputs).map(|row| largest(row) as u32).collect()
 }
 

@@ -6,6 +6,7 @@ use crate::data::Dataset;
 use crate::engine::{Context, Engine, plan};
 use crate::maso::{Layers, SplinedActivation};
 use crate::network::{Network, check_finite};
+use crate::scalar;
 use crate::{Error, Result, Scalar};
 
 /// What the row of all layers together has in the place of a name.
@@ -133,7 +134,7 @@ impl<E: Engine> LayerSweep<'_, E> {
                 squared += (value - own) * (value - own);
                 largest = largest.max((value - own).abs());
             }
-            agree += usize::from(best(outputs) == best(own));
+            agree += usize::from(scalar::largest(outputs) == scalar::largest(own));
             correct += usize::from(self.is_correct(row, outputs));
         })?;
         let points = self.points.len();
@@ -149,7 +150,7 @@ impl<E: Engine> LayerSweep<'_, E> {
     }
 
     fn is_correct(&self, row: usize, outputs: &[f64]) -> bool {
-        self.labels.is_some_and(|labels| self.outputs[best(outputs)] == labels[row] as usize)
+        self.labels.is_some_and(|labels| self.outputs[scalar::largest(outputs)] == labels[row] as usize)
     }
 
     /// Shows the chosen outputs at every point.
@@ -200,11 +201,6 @@ impl LayerRow {
     pub fn is_of_all(&self) -> bool {
         self.activation.is_none()
     }
-}
-
-/// The position of the largest value, of equals the first.
-fn best(values: &[f64]) -> usize {
-    (1..values.len()).fold(0, |best, k| if values[k] > values[best] { k } else { best })
 }
 
 /// The layer that alone has the largest error at each number of pieces.

@@ -59,14 +59,3 @@ pub fn accuracy(classes: &[u32], labels: &[u32]) -> f64 {
     let right = classes.iter().zip(labels).filter(|(a, b)| a == b).count();
     right as f64 / labels.len().max(1) as f64
 }
-
-/// The place of the largest of some values; of equals the first.
-pub fn argmax<S: Scalar>(values: impl IntoIterator<Item = S>) -> u32 {
-    let mut best: Option<(u32, S)> = None;
-    for (k, value) in values.into_iter().enumerate() {
-        if best.is_none_or(|(_, most)| value > most) {
-            best = Some((k as u32, value));
-        }
-    }
-    best.map_or(0, |(k, _)| k)
-}

@@ -19,7 +19,7 @@ mod project;
 mod ridge;
 mod sparse;
 
-pub use classify::{Votes, accuracy, argmax, nearest};
+pub use classify::{Votes, accuracy, nearest};
 pub use combine::Combine;
 pub use gap::Gap;
 pub use gradients::Gradients;

@@ -2,9 +2,8 @@
 
 use ndarray::{Array2, ArrayView2, s};
 
+use crate::scalar::largest;
 use crate::{Error, Result};
-
-use super::argmax;
 
 /// `alpha = (K + lambda I)^-1 Y` for a Gram matrix `K [N, N]` and classes `Y [N, C]`, one where a sample is of a class and
 /// zero elsewhere.
@@ -48,7 +47,7 @@ impl Ridge {
     /// The class of each sample, from its similarities `[M, N]` with those it was fitted to.
     pub fn classes(&self, similarities: ArrayView2<'_, f64>) -> Vec<u32> {
         let scores = similarities.dot(&self.alpha);
-        scores.rows().into_iter().map(|row| self.classes[argmax(row.iter().copied()) as usize]).collect()
+        scores.rows().into_iter().map(|row| self.classes[largest(row)]).collect()
     }
 }
 

@@ -5,9 +5,11 @@
 pub mod place;
 pub mod regions;
 
+use std::path::{Path, PathBuf};
+
 use fenchel::engine::Activation;
 use fenchel::network::operators::Dense;
-use fenchel::network::{Constant, Network};
+use fenchel::network::{Constant, Network, onnx};
 use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -106,4 +108,28 @@ pub fn gpu() -> Option<fenchel::engine::Gpu> {
         println!("skipped: no graphics adapter");
     }
     shared.clone()
+}
+
+/// The project's folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The network of an ONNX file, from its input to its output.
+pub fn load(path: &Path) -> Network {
+    onnx::load(path, &onnx::LoadOptions::default()).unwrap().network.cut(None, None).unwrap()
+}
+
+/// The published networks of the shared data, each with the arrays of its reference results; none where they are absent,
+/// which is said.
+pub fn published() -> Vec<[PathBuf; 2]> {
+    let data = root().join("../shared/data");
+    let Ok(files) = std::fs::read_dir(data.join("models")) else {
+        eprintln!("skipped: '{}' is not there", data.display());
+        return vec![];
+    };
+    let models = files.map(|file| file.unwrap().path());
+    let models = models.filter(|path| path.extension().is_some_and(|end| end == "onnx"));
+    let golden = |path: &Path| data.join("golden").join(path.with_extension("npz").file_name().unwrap());
+    models.map(|path| [path.clone(), golden(&path)]).collect()
 }
