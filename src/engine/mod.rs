@@ -18,9 +18,7 @@ mod dual;
 pub mod gpu;
 mod interval;
 pub mod kernels;
-mod packing;
 pub mod plan;
-mod taps;
 pub mod tensor;
 
 pub use context::{Cancellation, Context, Progress, Silent};

@@ -4,8 +4,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::Scalar;
-use crate::engine::kernels::Window;
-use crate::engine::taps::Taps;
+use crate::engine::kernels::{Taps, Window};
 
 use super::tile::{Shape, left_at, left_len, pieces};
 

@@ -3,8 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use std::sync::OnceLock;
 
-use crate::engine::kernels::{Epilogue, Window};
-use crate::engine::taps::Taps;
+use crate::engine::kernels::{Epilogue, Taps, Window};
 use crate::{Error, Result};
 
 use super::activation::Fused;

@@ -1,6 +1,6 @@
 //! Where the elements lie that a position of a convolution sums over.
 
-use super::kernels::Window;
+use super::Window;
 
 /// One part of the output of a convolution or of its transpose: the positions that sum over the same taps.
 ///
@@ -10,14 +10,14 @@ use super::kernels::Window;
 /// `i = residue + g * stride` the elements that can be are the same for all `g`, and
 /// `o = g + (residue + pad - k * dilation) / stride`.
 #[derive(Debug, Clone)]
-pub(super) struct Taps {
+pub(in crate::engine) struct Taps {
     /// Kernel elements along either axis and where they see the input.
     pub axes: [Vec<(usize, isize)>; 2],
 }
 
 impl Taps {
     /// Steps are the window's strides, strides are 1.
-    pub(super) fn forward(window: &Window) -> Vec<Self> {
+    pub(in crate::engine) fn forward(window: &Window) -> Vec<Self> {
         let taps = |axis: usize| {
             (0..window.kernel[axis])
                 .map(|k| (k, (k * window.dilations[axis]) as isize - window.pads[axis] as isize))
@@ -27,7 +27,7 @@ impl Taps {
     }
 
     /// The parts of all residues in row-major order. Steps are 1, strides are the window's.
-    pub(super) fn backward(window: &Window) -> Vec<Self> {
+    pub(in crate::engine) fn backward(window: &Window) -> Vec<Self> {
         let taps = |axis: usize, residue: usize| -> Vec<(usize, isize)> {
             let stride = window.strides[axis] as isize;
             (0..window.kernel[axis])
