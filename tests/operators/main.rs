@@ -2,19 +2,23 @@
 //! gradients; each against differences, or against what it must hold.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bounds;
+#[path = "../common/mod.rs"]
 mod common;
+mod derivatives;
+mod parameters;
 
 use common::{ACTIVATIONS, OF_POSITIVE, dense, gpu, jets, random, random_rows};
 use fenchel::activation::{Piece, PiecewiseAffine};
-use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Dual, Engine, Interval, Window};
+use fenchel::engine::{Activation, Arithmetic, Context, Cpu, Dual, Engine, Window};
 use fenchel::network::operators::{
-    ArithmeticConstant, AveragePool, Branches, Concat, Convolution, ConvolutionTransposed, Dense, Expand,
-    Fixed, Interpolate, MaxPool, PRelu, Pad, Permute, Product, Reduce, ReduceMax, Reshape, ScaleShift,
-    Select, Softmax, Standardize,
+    ArithmeticConstant, AveragePool, Branches, Concat, Convolution, ConvolutionTransposed, Expand, Fixed,
+    Interpolate, MaxPool, PRelu, Pad, Permute, Product, Reduce, ReduceMax, Reshape, ScaleShift, Select,
+    Softmax, Standardize,
 };
 use fenchel::network::{Builder, Constant, Kind, Network, NodeId, Op, Slot};
-use fenchel::tolerance::{APPROXIMATE, CLOSE, EXACT, relative_difference};
-use ndarray::{Array2, Axis};
+use fenchel::tolerance::{APPROXIMATE, CLOSE, relative_difference};
+use ndarray::Array2;
 
 fn constant(seed: u64, shape: &[usize]) -> Constant {
     Constant::f64(shape, random(seed, shape.iter().product())).unwrap()
@@ -227,51 +231,6 @@ fn values(network: &Network, x: &Array2<f64>) -> Array2<f64> {
     network.compile(&Cpu::<f64>::new()).unwrap().values(x.view(), &Context::default()).unwrap()
 }
 
-#[test]
-fn derivatives_equal_central_differences_backward_and_forward() {
-    let step = 1e-6;
-    for (name, network) in table() {
-        let d = dimension(&network);
-        let x = random_rows(20, 2, d);
-        let (_, backward) = jets(&network, &x);
-        for j in 0..d {
-            let moved = |by: f64| {
-                let mut x = x.clone();
-                x.column_mut(j).mapv_inplace(|v| v + by);
-                values(&network, &x)
-            };
-            let difference = (&moved(step) - &moved(-step)) / (2.0 * step);
-            let column = backward.slice(ndarray::s![.., .., j]);
-            let largest = backward.iter().fold(1e-3_f64, |m, v| m.max(v.abs()));
-            let error = (&difference - &column).iter().fold(0.0_f64, |m, v| m.max(v.abs())) / largest;
-            assert!(error < CLOSE, "{name}, input {j}: {error:e}");
-        }
-        // The same network behind a narrow input has fewer inputs than outputs: it runs forward.
-        let mut narrow = Network::builder();
-        let t = narrow.input("t", &[2]).unwrap();
-        let mut last = narrow.add("embed", dense(30, 2, d), &[t]).unwrap();
-        let shape = network.inputs().next().unwrap().shape().to_vec();
-        last = narrow.add("shape", Reshape { shape }, &[last]).unwrap();
-        let mut ids = vec![last];
-        for node in &network.nodes()[1..] {
-            let inputs: Vec<NodeId> = node.inputs().iter().map(|&i| ids[i]).collect();
-            ids.push(narrow.add(node.name(), node.op().unwrap().clone(), &inputs).unwrap());
-        }
-        let narrow = narrow.finish(&ids[ids.len() - 1..]).unwrap();
-        let t = random_rows(31, 3, 2);
-        let (_, forward) = jets(&narrow, &t);
-        let embedded = values(&narrow.cut(None, Some("embed")).unwrap(), &t);
-        let (_, embedding) = jets(&narrow.cut(None, Some("embed")).unwrap(), &t);
-        let (_, whole) = jets(&network, &embedded);
-        let mut expected = vec![];
-        for (n, k, i) in (0..3).flat_map(|n| (0..3).flat_map(move |k| (0..2).map(move |i| (n, k, i)))) {
-            expected.push((0..d).map(|j| whole[[n, k, j]] * embedding[[n, j, i]]).sum::<f64>());
-        }
-        let difference = relative_difference(forward.iter().copied(), expected);
-        assert!(difference < EXACT, "{name}, forward: {difference:e}");
-    }
-}
-
 fn f32_equals_f64_and_no_row_sees_another<E: Engine<Scalar = f32>>(engine: &E) {
     for (name, network) in table() {
         let x = random_rows(40, 9, dimension(&network));
@@ -331,281 +290,6 @@ fn second(network: &Network, x: &Array2<f64>, u: &Array2<f64>) -> [Vec<f64>; 3] 
         read(engine.tangent(&jets.values), jets.values.len()),
         read(engine.tangent(&jets.jacobians), jets.jacobians.len()),
     ]
-}
-
-#[test]
-fn second_derivatives_equal_differences_of_jacobians() {
-    let step = 1e-6;
-    for (name, network) in table() {
-        let d = dimension(&network);
-        let (x, u) = (random_rows(20, 2, d), directions(21, 2, d));
-        let [values_there, along, bend] = second(&network, &x, &u);
-        assert!(relative_difference(values_there, values(&network, &x).iter().copied()) < EXACT, "{name}");
-        let (_, jacobian) = jets(&network, &x);
-        let product = (0..2).flat_map(|n| jacobian.index_axis(Axis(0), n).dot(&u.row(n)).to_vec());
-        let difference = relative_difference(along, product);
-        assert!(difference < EXACT, "{name}, first derivative: {difference:e}");
-        let at = |by: f64| jets(&network, &(&x + &(&u * by))).1;
-        let difference = (&at(step) - &at(-step)) / (2.0 * step);
-        let largest = jacobian.iter().chain(&difference).fold(1e-3_f64, |m, v| m.max(v.abs()));
-        let error = difference.iter().zip(&bend).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / largest;
-        assert!(error < CLOSE, "{name}, second derivative: {error:e}");
-    }
-}
-
-/// Bounds over boxes around the rows of `x`: of values, Jacobians, and derivatives of Jacobians along `u`.
-fn bounds(network: &Network, x: &Array2<f64>, radius: f64, u: &Array2<f64>) -> [[Vec<f64>; 2]; 3] {
-    let engine = Dual::new(Interval::new());
-    let program = network.compile(&engine).unwrap();
-    let (low, high) = (x.mapv(|v| v - radius), x.mapv(|v| v + radius));
-    let boxes = engine.inner().boxes(low.as_slice().unwrap(), high.as_slice().unwrap(), x.shape()).unwrap();
-    let direction = engine.inner().upload(u.as_slice().unwrap(), u.shape()).unwrap();
-    let outputs: Vec<usize> = (0..program.outputs()).collect();
-    let jets = program.jets(&engine.dual(&boxes, Some(&direction)).unwrap(), &outputs).unwrap();
-    let ends = |t: &fenchel::engine::TensorOf<Interval>| engine.inner().bounds(t).unwrap();
-    let zeros = vec![0.0; jets.jacobians.len()];
-    [
-        ends(&engine.value(&jets.values)),
-        ends(&engine.value(&jets.jacobians)),
-        engine.tangent(&jets.jacobians).map_or([zeros.clone(), zeros], |t| ends(&t)),
-    ]
-}
-
-#[test]
-fn bounds_hold_over_boxes() {
-    for (name, network) in table() {
-        let d = dimension(&network);
-        let (x, u) = (random_rows(50, 2, d), directions(51, 2, d));
-        for radius in [1e-7, 0.05, 1.5] {
-            let bounds = bounds(&network, &x, radius, &u);
-            for seed in 0..12 {
-                // Corners and points inside.
-                let inside =
-                    directions(60 + seed, 2, d).mapv(|v| if seed % 2 == 0 { v.signum() } else { v / 1.5 });
-                let point = &x + &(inside * radius);
-                let [there, _, bend] = second(&network, &point, &u);
-                let (_, jacobian) = jets(&network, &point);
-                let quantities = [there, jacobian.iter().copied().collect(), bend];
-                for (what, (values, [low, high])) in quantities.iter().zip(&bounds).enumerate() {
-                    for (i, value) in values.iter().enumerate() {
-                        // The values themselves were rounded on their way.
-                        let slack = EXACT * (1.0 + value.abs());
-                        assert!(
-                            low[i] - slack <= *value && *value <= high[i] + slack,
-                            "{name}, derivative {what} at {i}, radius {radius}: {value} is not in [{}, {}]",
-                            low[i],
-                            high[i]
-                        );
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn bounds_shrink_with_their_boxes() {
-    for (name, network) in table() {
-        let d = dimension(&network);
-        let (x, u) = (random_rows(50, 2, d), directions(51, 2, d));
-        let bounds = bounds(&network, &x, 1e-9, &u);
-        for (what, [low, high]) in bounds.iter().enumerate() {
-            let largest = low.iter().chain(high).fold(1.0_f64, |m, v| m.max(v.abs()));
-            let width = low.iter().zip(high).fold(0.0_f64, |m, (l, h)| m.max(h - l)) / largest;
-            assert!(width < CLOSE, "{name}, derivative {what}: {width:e}");
-        }
-    }
-}
-
-#[test]
-fn bounds_of_unbounded_things_are_the_whole_line() {
-    let network = one(&[3], Activation::Log);
-    let [[low, high], ..] = bounds(&network, &Array2::zeros((1, 3)), 1.0, &Array2::zeros((1, 3)));
-    assert!(low.iter().all(|v| *v == f64::NEG_INFINITY) && high.iter().all(|v| *v == f64::INFINITY));
-    let engine = Interval::new();
-    assert!(engine.boxes(&[1.0], &[0.0], &[1]).is_err() && engine.boxes(&[f64::NAN], &[0.0], &[1]).is_err());
-}
-
-/// An operator from its weights and its bias.
-type Make = Box<dyn Fn(&[f64], &[f64]) -> Op>;
-
-/// A parametrised operator: input shape, parameters, and the operator with given ones.
-struct Parametrised {
-    name: &'static str,
-    input: Vec<usize>,
-    weights: usize,
-    bias: usize,
-    make: Make,
-    /// Where the weight `(group, i, o)` of `[G, I, O]` stands among the operator's own.
-    position: fn([usize; 3], [usize; 3]) -> usize,
-}
-
-fn parametrised() -> Vec<Parametrised> {
-    let of = |shape: &[usize], values: &[f64]| Constant::f64(shape, values.to_vec()).unwrap();
-    let window = Window::new([2, 3]).with_strides([1, 2]).with_pads([1, 0, 0, 2]).with_dilations([2, 1]);
-    let straight: fn([usize; 3], [usize; 3]) -> usize = |[g, i, o], [_, il, ol]| (g * il + i) * ol + o;
-    let filters: fn([usize; 3], [usize; 3]) -> usize = |[g, i, o], [_, il, ol]| (g * ol + o) * il + i;
-    vec![
-        Parametrised {
-            name: "dense",
-            input: vec![3, 4],
-            weights: 20,
-            bias: 5,
-            make: Box::new(move |w, b| Dense::new(of(&[4, 5], w), Some(of(&[5], b))).unwrap().into()),
-            position: straight,
-        },
-        Parametrised {
-            name: "grouped convolution",
-            input: vec![4, 5, 6],
-            weights: 6 * 2 * 6,
-            bias: 6,
-            make: Box::new(move |w, b| {
-                Convolution::new(of(&[6, 2, 2, 3], w), Some(of(&[6], b)), window, 2).unwrap().into()
-            }),
-            position: filters,
-        },
-        Parametrised {
-            name: "grouped transposed convolution",
-            input: vec![4, 5, 6],
-            weights: 4 * 3 * 6,
-            bias: 6,
-            make: Box::new(move |w, b| {
-                let window = Window::new([2, 3]).with_strides([1, 2]).with_pads([1, 0, 0, 2]);
-                let (filters, bias) = (of(&[4, 3, 2, 3], w), of(&[6], b));
-                ConvolutionTransposed::new(filters, Some(bias), window, 2, [5, 11]).unwrap().into()
-            }),
-            position: filters,
-        },
-        Parametrised {
-            name: "scale and shift",
-            input: vec![4, 5],
-            weights: 4,
-            bias: 4,
-            make: Box::new(move |w, b| ScaleShift::new(of(&[4], w), of(&[4], b)).unwrap().into()),
-            position: straight,
-        },
-        Parametrised {
-            name: "batch normalisation",
-            input: vec![4, 5],
-            weights: 4,
-            bias: 4,
-            make: Box::new(move |w, b| {
-                let (mean, deviation) = (of(&[4], &[0.3, -0.2, 0.7, -1.0]), of(&[4], &[2.0, 0.3, 1.5, 0.7]));
-                ScaleShift::normalizing(&of(&[4], w), &of(&[4], b), mean, deviation).unwrap().into()
-            }),
-            position: straight,
-        },
-        Parametrised {
-            name: "product with a constant",
-            input: vec![4, 5, 3],
-            weights: 20,
-            bias: 0,
-            make: Box::new(move |w, _| {
-                let constant = of(&[4, 5, 1], w);
-                ArithmeticConstant { operation: Arithmetic::Mul, constant, reversed: true }.into()
-            }),
-            position: straight,
-        },
-        Parametrised {
-            name: "sum with a constant",
-            input: vec![4, 5, 3],
-            weights: 0,
-            bias: 15,
-            make: Box::new(move |_, b| {
-                let constant = of(&[5, 3], b);
-                ArithmeticConstant { operation: Arithmetic::Add, constant, reversed: false }.into()
-            }),
-            position: straight,
-        },
-        Parametrised {
-            name: "PRelu",
-            input: vec![4, 5, 3],
-            weights: 4,
-            bias: 0,
-            make: Box::new(move |w, _| PRelu { slopes: of(&[4, 1, 1], w) }.into()),
-            position: straight,
-        },
-    ]
-}
-
-#[test]
-fn parameter_gradients_equal_central_differences() {
-    let (samples, step) = (2, 1e-6);
-    for op in parametrised() {
-        let name = op.name;
-        let (w, b) = (random(70, op.weights), random(71, op.bias));
-        let build = |w: &[f64], b: &[f64]| one(&op.input, (op.make)(w, b));
-        let base = build(&w, &b);
-        let x = random_rows(72, samples, dimension(&base));
-        let program = base.compile_unfolded(&Cpu::<f64>::new()).unwrap();
-        let engine = program.engine();
-        let (mut weights, mut bias, mut sizes) = (vec![], vec![], vec![]);
-        let each = |_: usize, factors: fenchel::network::operators::ParameterFactors<Cpu<f64>>| {
-            if let Some(gradient) = factors.gradient(engine)? {
-                sizes = gradient.shape()[2..].to_vec();
-                weights = engine.download(&gradient)?;
-            }
-            bias = factors.bias.map(|bias| engine.download(&bias)).transpose()?.unwrap_or_default();
-            Ok(())
-        };
-        let layer = base.nodes().iter().position(|node| node.name() == "op").unwrap();
-        let units = Array2::from_shape_fn((2, program.outputs()), |(r, k)| f64::from(k == 2 * r));
-        let x_there = program.upload(x.view()).unwrap();
-        program.parameter_factors(&x_there, units.view(), &[layer], each).unwrap();
-        // The parameters, laid out as their gradient.
-        let own = base.nodes()[layer].op().unwrap().operator().parameter_values().unwrap();
-        let laid_out = (0..op.weights).map(|index| {
-            let [_, il, ol] = sizes[..] else { panic!("{name} has weights") };
-            let place = [index / (il * ol), index / ol % il, index % ol];
-            w[(op.position)(place, [sizes[0], il, ol])]
-        });
-        let found = |values: Option<Constant>| values.map_or(vec![], |values| values.to::<f64>());
-        assert!(relative_difference(found(own.weights), laid_out) < EXACT, "{name}");
-        assert!(relative_difference(found(own.bias), b.iter().copied()) < EXACT, "{name}");
-        assert_eq!((weights.len(), bias.len()), (samples * 2 * op.weights, samples * 2 * op.bias), "{name}");
-        let slope = |moved: &dyn Fn(f64) -> Network| {
-            let (up, down) = (values(&moved(step), &x), values(&moved(-step), &x));
-            (up - down) / (2.0 * step)
-        };
-        for j in 0..op.bias {
-            let difference = slope(&|by| {
-                let mut b = b.clone();
-                b[j] += by;
-                build(&w, &b)
-            });
-            let found = (0..samples * 2).map(|row| bias[row * op.bias + j]);
-            let expected = (0..samples).flat_map(|n| [difference[[n, 0]], difference[[n, 2]]]);
-            let error = relative_difference(found, expected);
-            assert!(error < APPROXIMATE, "{name}, bias {j}: {error:e}");
-        }
-        for index in 0..op.weights {
-            let [_, il, ol] = sizes[..] else { panic!("{name} has weights") };
-            let place = [index / (il * ol), index / ol % il, index % ol];
-            let difference = slope(&|by| {
-                let mut w = w.clone();
-                w[(op.position)(place, [sizes[0], il, ol])] += by;
-                build(&w, &b)
-            });
-            let found = (0..samples * 2).map(|row| weights[row * op.weights + index]);
-            let expected: Vec<f64> =
-                (0..samples).flat_map(|n| [difference[[n, 0]], difference[[n, 2]]]).collect();
-            // A weight that few elements see has a small gradient.
-            let scale = weights.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-            let error = found.zip(expected).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / scale;
-            assert!(error < CLOSE, "{name}, weight {place:?}: {error:e}");
-        }
-    }
-}
-
-#[test]
-fn folded_networks_equal_unfolded_ones() {
-    for (name, network) in table() {
-        let x = random_rows(80, 3, dimension(&network));
-        let unfolded = network.compile_unfolded(&Cpu::<f64>::new()).unwrap();
-        let reference = unfolded.values(x.view(), &Context::default()).unwrap();
-        let folded = values(&network, &x);
-        assert!(relative_difference(folded.iter().copied(), reference.iter().copied()) < EXACT, "{name}");
-    }
 }
 
 #[test]
