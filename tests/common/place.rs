@@ -20,8 +20,12 @@ impl Place {
         place
     }
 
+    pub fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder().join(name)
     }
 
     /// Writes arrays with names and shapes.
@@ -45,6 +49,7 @@ impl Place {
     pub fn done(&self, arguments: &str) -> String {
         let (code, said, errors) = self.run(arguments);
         assert_eq!((code, errors.as_str()), (Some(0), ""), "fenchel {arguments}\n{said}");
+        assert!(!said.contains('\x1b'), "fenchel {arguments}\n{said}");
         said
     }
 
