@@ -28,7 +28,7 @@ pub fn conjugate<E: SplineEngine>(
     slopes: &Grid,
     context: &Context,
 ) -> Result<Conjugate> {
-    let found = on_device(engine, f, slopes, context)?;
+    let (found, _) = on_device(engine, f, slopes, context)?;
     read(engine, found, slopes)
 }
 
@@ -38,7 +38,7 @@ fn on_device<E: SplineEngine>(
     f: &GridFunction,
     slopes: &Grid,
     context: &Context,
-) -> Result<E::Conjugate> {
+) -> Result<(E::Conjugate, [Vec<Vec<E::Scalar>>; 2])> {
     let grid = f.grid();
     if slopes.dimension() != grid.dimension() {
         return Err(Error::Shape(format!(
@@ -59,7 +59,7 @@ fn on_device<E: SplineEngine>(
     let (points, at) = (axes::<E::Scalar>(grid)?, axes::<E::Scalar>(slopes)?);
     context.check()?;
     let values = engine.upload(&values, &grid.shape())?;
-    engine.conjugate(&values, &slices(&points), &slices(&at))
+    Ok((engine.conjugate(&values, &slices(&points), &slices(&at))?, [points, at]))
 }
 
 fn read<E: SplineEngine>(engine: &E, found: E::Conjugate, slopes: &Grid) -> Result<Conjugate> {
@@ -146,9 +146,8 @@ pub fn biconjugate<E: SplineEngine>(
     context: &Context,
 ) -> Result<Conjugate> {
     // A function whose domain is not empty has a finite conjugate, which can stay where it is.
-    let conjugate = on_device(engine, f, slopes, context)?;
+    let (conjugate, [points, at]) = on_device(engine, f, slopes, context)?;
     plan(engine, slopes, f.grid(), context)?;
-    let (points, at) = (axes::<E::Scalar>(f.grid())?, axes::<E::Scalar>(slopes)?);
     let values = engine.conjugate_values(&conjugate);
     read(engine, engine.conjugate(&values, &slices(&at), &slices(&points))?, f.grid())
 }
