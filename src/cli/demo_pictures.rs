@@ -9,7 +9,7 @@ use crate::regions::Partition;
 use crate::render::sheet::{ImageShape, Linear, Look, templates};
 use crate::render::{
     ColourMap, Field, Frame, Legend, NetworkField, PartitionField, Picture, Quantity, Scale, SplineField,
-    Targets, extremes, survey,
+    Targets, extremes, survey, widened,
 };
 use crate::spline::slice::Slice;
 use crate::spline::{NetworkJets, Spline};
@@ -93,8 +93,7 @@ impl Pictures<'_> {
     ) -> Result<String> {
         let range = extremes(field, SIZE, self.context)?;
         let scale =
-            range.map(|[low, high]| Scale::new(ColourMap::Diverging, low..high.max(low + f64::EPSILON)));
-        let scale = scale.transpose()?;
+            range.map(|[low, high]| Scale::new(ColourMap::Diverging, widened(low..high))).transpose()?;
         let named = |number: u32| (number, number.to_string());
         let categories: Vec<(u32, String)> = match scale {
             None => survey(field, SIZE, self.context)?.categories.into_keys().map(named).collect(),

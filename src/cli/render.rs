@@ -10,7 +10,9 @@ use serde_json::json;
 use crate::data::OutputFile;
 use crate::engine::SplineEngine;
 use crate::regions::Partition;
-use crate::render::{Drawn, MOST_PIXELS, Picture, Pyramid, Scale, Targets, Visited, extremes, read_plane};
+use crate::render::{
+    Drawn, MOST_PIXELS, Picture, Pyramid, Scale, Targets, Visited, extremes, read_plane, widened,
+};
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
 
@@ -189,7 +191,7 @@ impl Job for Rendering<'_> {
             Some(range) => Some(range.clone()),
             None => match arguments.what.range() {
                 Some(range) => Some(range),
-                None => extremes(field, size, context)?.map(|[low, high]| spread(low, high)),
+                None => extremes(field, size, context)?.map(|[low, high]| widened(low..high)),
             },
         };
         let map = arguments.what.map(arguments.diverging);
@@ -238,11 +240,6 @@ impl Job for Rendering<'_> {
         };
         done.report(session, arguments)
     }
-}
-
-/// A range of colours, not empty where the field is constant.
-fn spread(low: f64, high: f64) -> Range<f64> {
-    if low < high { low..high } else { low - 0.5 * low.abs().max(1.0)..high + 0.5 * high.abs().max(1.0) }
 }
 
 /// What was done.
@@ -338,12 +335,5 @@ mod tests {
         for text in ["", "1", "1,1", "2,1", "1,2,3", "nan,1", "0,inf"] {
             assert!(ends(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn ranges_of_constants_are_not_empty() {
-        assert_eq!(spread(1.0, 2.0), 1.0..2.0);
-        assert_eq!(spread(0.0, 0.0), -0.5..0.5);
-        assert_eq!(spread(-1e20, -1e20), -1.5e20..-0.5e20);
     }
 }

@@ -36,6 +36,18 @@ const VIRIDIS: [u32; 20] = [
 const BLUE_TO_RED: [u32; 9] =
     [0x2166AC, 0x4393C3, 0x92C5DE, 0xD1E5F0, 0xF7F7F7, 0xFDDBC7, 0xF4A582, 0xD6604D, 0xB2182B];
 
+/// The range, where it is not empty; else one around it: half as wide as its ends are far from 0 to either side, or by a
+/// half where that is nothing.
+pub fn widened(range: Range<f64>) -> Range<f64> {
+    let Range { start, end } = range;
+    if start < end {
+        return range;
+    }
+    let far = start.abs().max(end.abs());
+    let half = if far > f64::MIN_POSITIVE { 0.5 * far } else { 0.5 };
+    start - half..end + half
+}
+
 /// The colours of a range of numbers; those beyond an end have the colour of the end, but on a cycle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scale {
@@ -113,6 +125,13 @@ mod tests {
 
     fn distance(a: Rgb, b: Rgb) -> f64 {
         squared_distance(oklab(a), oklab(b)).sqrt()
+    }
+
+    #[test]
+    fn ranges_of_constants_are_not_empty() {
+        assert_eq!(widened(1.0..2.0), 1.0..2.0);
+        assert_eq!((widened(0.0..0.0), widened(0.1..0.1)), (-0.5..0.5, 0.05..0.1 + 0.05));
+        assert_eq!(widened(-1e20..-1e20), -1.5e20..-0.5e20);
     }
 
     #[test]

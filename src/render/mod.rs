@@ -29,7 +29,7 @@ mod text;
 mod window;
 
 pub use category::category;
-pub use colour::{ColourMap, Rgb, Scale};
+pub use colour::{ColourMap, Rgb, Scale, widened};
 pub use contour::{MOST_LEVELS, contour_levels};
 pub use density::DensityField;
 pub use field::{Band, Field, Quantity};

@@ -5,6 +5,7 @@ use std::ops::Range;
 use plotters::prelude::*;
 
 use crate::conjugate::GridFunction;
+use crate::render::widened;
 use crate::{Error, Result};
 
 use super::drawing::{Area, COLOURS, Fallible, TEXT, styled, svg};
@@ -148,7 +149,7 @@ fn cells(axis: &[f64]) -> Vec<(usize, Range<f64>)> {
 /// A range around values, never empty.
 fn span(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
     let (low, high) = (values.clone().fold(f64::MAX, f64::min), values.fold(f64::MIN, f64::max));
-    if low < high { low..high } else { low - 0.5..low + 0.5 }
+    widened(low..high)
 }
 
 #[cfg(test)]

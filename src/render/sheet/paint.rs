@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::Result;
-use crate::render::{ColourMap, Rgb, Scale};
+use crate::render::{ColourMap, Rgb, Scale, widened};
 
 use super::Content;
 
@@ -24,12 +24,7 @@ impl Paint {
     pub(super) fn new(content: Content, range: Range<f64>, rgb: bool) -> Result<Self> {
         let far = range.start.abs().max(range.end.abs());
         let far = if far > 0.0 { far } else { 1.0 };
-        let wide = if range.start < range.end {
-            range
-        } else {
-            let half = 0.5 * far;
-            range.start - half..range.end + half
-        };
+        let wide = widened(range);
         Ok(match content {
             Content::Image => Self::Levels(wide),
             Content::Map => Self::Colours(Scale::new(ColourMap::Sequential, wide)?),
