@@ -3,9 +3,9 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::gpu;
+use common::{gpu, published, root};
 use fenchel::Scalar;
 use fenchel::data::{Dataset, array_names, read_array};
 use fenchel::engine::{Context, Cpu, Engine, Search, SplineEngine};
@@ -14,10 +14,6 @@ use fenchel::network::onnx::{LoadOptions, load};
 use fenchel::spline::{Evaluated, NetworkJets, Spline, evaluate};
 use fenchel::tolerance::{APPROXIMATE, CLOSE, relative_difference};
 use ndarray::Array2;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// An array of a golden file, row-major, and its shape.
 fn golden(path: &Path, key: &str) -> (Vec<f64>, Vec<usize>) {
@@ -138,20 +134,9 @@ fn assets_match_their_goldens() {
 
 #[test]
 fn published_networks_match_their_goldens() {
-    let data: PathBuf = root().join("../shared/data");
-    let Ok(folder) = std::fs::read_dir(data.join("models")) else {
-        eprintln!("skipped: there is no folder {}", data.join("models").display());
-        return;
-    };
-    let models: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
-    let models = models.iter().filter(|path| path.extension().is_some_and(|extension| extension == "onnx"));
-    let mut count = 0;
-    for model in models {
-        let goldens = data.join("golden").join(model.with_extension("npz").file_name().unwrap());
-        check(model, &goldens);
-        count += 1;
+    for [model, goldens] in published() {
+        check(&model, &goldens);
     }
-    assert!(count > 0, "{} holds no models", data.display());
 }
 
 #[test]

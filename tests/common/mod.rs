@@ -129,7 +129,9 @@ pub fn published() -> Vec<[PathBuf; 2]> {
         return vec![];
     };
     let models = files.map(|file| file.unwrap().path());
-    let models = models.filter(|path| path.extension().is_some_and(|end| end == "onnx"));
+    let models: Vec<PathBuf> =
+        models.filter(|path| path.extension().is_some_and(|end| end == "onnx")).collect();
+    assert!(!models.is_empty(), "'{}' holds no models", data.display());
     let golden = |path: &Path| data.join("golden").join(path.with_extension("npz").file_name().unwrap());
-    models.map(|path| [path.clone(), golden(&path)]).collect()
+    models.into_iter().map(|path| [path.clone(), golden(&path)]).collect()
 }

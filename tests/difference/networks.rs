@@ -5,10 +5,9 @@ use std::path::Path;
 use fenchel::data::{Dataset, ReadOptions};
 use fenchel::engine::{Activation, Context, Cpu};
 use fenchel::maso::Layers;
-use fenchel::network::onnx::{LoadOptions, load};
 use ndarray::{Array2, Axis};
 
-use super::common::{mlp, random_rows};
+use super::common::{load, mlp, published, random_rows, root};
 use super::{check, dataset};
 
 /// The first rows of a golden file's inputs.
@@ -20,35 +19,38 @@ fn golden(path: &Path, rows: usize) -> Array2<f64> {
 
 #[test]
 fn shipped_networks_are_differences_of_convex_functions() {
-    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let assets = root().join("assets");
     for name in ["digits_relu", "digits_cnn", "moons"] {
-        let network = load(&assets.join(format!("{name}.onnx")), &LoadOptions::default()).unwrap().network;
+        let network = load(&assets.join(format!("{name}.onnx")));
         let rows = golden(&assets.join(format!("golden/{name}.npz")), 20);
         check(name, &network, &rows, 10_000);
     }
-    let smooth = load(&assets.join("digits_gelu.onnx"), &LoadOptions::default()).unwrap().network;
+    let smooth = load(&assets.join("digits_gelu.onnx"));
     assert!(smooth.convex_difference().unwrap_err().to_string().contains("Gelu"));
 }
 
 #[test]
 fn published_networks_are_differences_of_convex_functions() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if !data.join("models").is_dir() {
-        eprintln!("skipped: there is no folder {}", data.join("models").display());
-        return;
-    }
-    let model = |name: &str| {
-        load(&data.join(format!("models/{name}.onnx")), &LoadOptions::default()).unwrap().network
-    };
     let names =
         ["ACASXU_run2a_1_1_batch_2000", "Convnet_maxpool", "mnist-net_256x4", "resnet_2b", "cifar10_medium"];
-    for name in names {
-        let rows = golden(&data.join(format!("golden/{name}.npz")), 6);
-        check(name, &model(name), &rows, 300);
-        assert_eq!(rows.len_of(Axis(0)), 6);
+    let smooth = "ffnnSIGMOID__Point_6x200";
+    let published = published();
+    let mut seen = 0;
+    for [model, results] in &published {
+        let name = model.file_stem().unwrap().to_str().unwrap();
+        if names.contains(&name) {
+            let rows = golden(results, 6);
+            check(name, &load(model), &rows, 300);
+            assert_eq!(rows.len_of(Axis(0)), 6);
+        } else if name == smooth {
+            let refusal = load(model).convex_difference().unwrap_err().to_string();
+            assert!(refusal.contains("Sigmoid"), "{refusal}");
+        } else {
+            continue;
+        }
+        seen += 1;
     }
-    let refusal = model("ffnnSIGMOID__Point_6x200").convex_difference().unwrap_err().to_string();
-    assert!(refusal.contains("Sigmoid"), "{refusal}");
+    assert_eq!(seen, if published.is_empty() { 0 } else { names.len() + 1 });
 }
 
 /// Smooth networks have no such form; with splines in the place of their activations they do.
