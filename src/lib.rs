@@ -63,6 +63,8 @@
 //! Everything above [`engine`] is written once, over its trait [`Engine`](engine::Engine).
 
 pub mod activation;
+mod cholesky;
+mod classes;
 pub mod cli;
 pub mod conjugate;
 pub mod data;

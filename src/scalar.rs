@@ -40,11 +40,3 @@ impl Scalar for f64 {
         self
     }
 }
-
-/// The place of the largest of some values, of equals the first; 0 of none.
-pub(crate) fn largest<S: PartialOrd>(values: impl IntoIterator<Item = S>) -> usize {
-    let mut values = values.into_iter().enumerate();
-    let first = values.next();
-    let larger = |best: (usize, S), next: (usize, S)| if next.1 > best.1 { next } else { best };
-    first.map_or(0, |first| values.fold(first, larger).0)
-}

@@ -7,11 +7,11 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::classes::largest;
 use crate::data::{Dataset, NpyWriter, NpzEntry, NpzWriter, OutputFile};
 use crate::engine::SplineEngine;
 use crate::network::Network;
 use crate::render::sheet::{ImageShape, Look, Nearest, nearest};
-use crate::scalar::largest;
 use crate::similarity::{Combine, Gradients, Metric, accuracy};
 use crate::spline::check_rows;
 use crate::{Error, Result};

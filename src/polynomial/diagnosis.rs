@@ -7,9 +7,9 @@ use ndarray::{Array2, s};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::classes::largest;
 use crate::engine::plan::Chunks;
 use crate::engine::{Context, SplineEngine};
-use crate::scalar::largest;
 use crate::{Error, Result, Scalar};
 
 use super::composition::{Composition, Layer};

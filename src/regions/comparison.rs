@@ -1,9 +1,10 @@
 //! Affine rows of one network from those of another (Sattelberg, Cavalieri, Kirby, Peterson & Beveridge 2020), and how
 //! similar their structures are.
 
-use nalgebra::{Cholesky, DMatrix};
+use ndarray::Array2;
 use serde::Serialize;
 
+use crate::cholesky::Cholesky;
 use crate::data::Dataset;
 use crate::engine::{Context, Cpu, Engine, Epilogue};
 use crate::network::Program;
@@ -150,22 +151,21 @@ impl Rows {
     }
 
     /// `A^T B`, `[width of A, width of B]`.
-    fn products(&self, other: &Self) -> Result<DMatrix<f64>> {
+    fn products(&self, other: &Self) -> Result<Array2<f64>> {
         let engine = Cpu::<f64>::new();
         let count = self.values.len() / self.width;
         let a = engine.permute(&engine.upload(&self.values, &[count, self.width])?, &[1, 0])?;
         let b = engine.matrix(&other.values, count, other.width)?;
         let product = engine.download(&engine.matmul(&a, None, &b, Epilogue::NONE)?)?;
-        Ok(DMatrix::from_row_slice(self.width, other.width, &product))
+        Array2::from_shape_vec((self.width, other.width), product).map_err(|e| Error::Shape(e.to_string()))
     }
 
     /// `A M` with `M` `[width, any]`.
-    fn times(&self, matrix: &DMatrix<f64>) -> Result<Vec<f64>> {
+    fn times(&self, matrix: &Array2<f64>) -> Result<Vec<f64>> {
         let engine = Cpu::<f64>::new();
         let a = engine.upload(&self.values, &[self.values.len() / self.width, self.width])?;
-        // Column-major columns are rows.
-        let rows = matrix.transpose();
-        let matrix = engine.matrix(rows.as_slice(), matrix.nrows(), matrix.ncols())?;
+        let values: Vec<f64> = matrix.iter().copied().collect();
+        let matrix = engine.matrix(&values, matrix.nrows(), matrix.ncols())?;
         engine.download(&engine.matmul(&a, None, &matrix, Epilogue::NONE)?)
     }
 }
@@ -173,7 +173,7 @@ impl Rows {
 /// `b = mean of b + (a - mean of a) matrix`.
 struct Regression {
     means: [Vec<f64>; 2],
-    matrix: DMatrix<f64>,
+    matrix: Array2<f64>,
     explained: f64,
     alignment: f64,
 }
@@ -193,15 +193,16 @@ impl Regression {
         };
         let ((a, first), (b, second)) = (centred(programs[0])?, centred(programs[1])?);
         let [mut within, across, of_b] = [a.products(&a)?, a.products(&b)?, b.products(&b)?];
-        let alignment = across.norm_squared() / (within.norm() * of_b.norm());
-        let added = ridge * within.trace() / a.width as f64;
-        (0..a.width).for_each(|i| within[(i, i)] += added);
+        let squared = |matrix: &Array2<f64>| matrix.iter().map(|x| x * x).sum::<f64>();
+        let alignment = squared(&across) / (squared(&within).sqrt() * squared(&of_b).sqrt());
+        let added = ridge * within.diag().sum() / a.width as f64;
+        within.diag_mut().iter_mut().for_each(|x| *x += added);
         context.check()?;
         let Some(factors) = Cholesky::new(within) else {
             let reason = format!("the affine rows of output {output} of the first network are all the same");
             return Err(Error::Argument(format!("{reason}, or the ridge is too small for rounding")));
         };
-        let matrix = factors.solve(&across);
+        let matrix = factors.solve(across);
         let residual = squared_distance(&a.times(&matrix)?, &b.values);
         let explained = 1.0 - residual / b.squared_norm();
         Ok(Self { means: [first, second], matrix, explained, alignment })

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use crate::classes::{accuracy, largest};
 use crate::data::Dataset;
 use crate::engine::{Context, Engine};
 use crate::maso::{Templates, templates};
 use crate::network::Program;
-use crate::scalar::largest;
 use crate::spline::check_rows;
 use crate::{Result, Scalar};
 
@@ -60,6 +60,5 @@ pub(super) fn classes(values: &[f64], outputs: usize) -> Vec<u32> {
 
 /// The share of rows of values `[N, K]` whose class is the one given.
 pub(super) fn agreement(values: &[f64], outputs: usize, expected: &[u32]) -> f64 {
-    let same = classes(values, outputs).iter().zip(expected).filter(|(a, b)| a == b).count();
-    same as f64 / expected.len().max(1) as f64
+    accuracy(&classes(values, outputs), expected)
 }

@@ -6,7 +6,7 @@ use crate::data::Dataset;
 use crate::engine::{Context, Search, SplineEngine};
 use crate::network::Program;
 use crate::spline::{Evaluated, JetSource, Label, Spline, evaluate, largest};
-use crate::{Error, Result, Scalar, tolerance};
+use crate::{Error, Result, Scalar, classes, tolerance};
 
 /// How a spline was made, in the words of the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,9 +144,6 @@ impl Sums {
         truth: &[f64],
         label: Option<u32>,
     ) {
-        let largest = |value: &dyn Fn(usize) -> f64| {
-            (1..truth.len()).fold(0, |best, k| if value(k) > value(best) { k } else { best })
-        };
         for (k, &g) in truth.iter().enumerate() {
             let [low, high] = certificate(k);
             let error = (spline(k) - g).abs();
@@ -158,8 +155,8 @@ impl Sums {
             let rounding = tolerance::CLOSE * low.abs().max(high.abs()).max(g.abs());
             self.violated += usize::from(g < low - rounding || g > high + rounding);
         }
-        let best = largest(&spline);
-        self.agree += usize::from(best == largest(&|k| truth[k]));
+        let best = classes::largest((0..truth.len()).map(spline));
+        self.agree += usize::from(best == classes::largest(truth));
         self.correct += usize::from(label.is_some_and(|label| outputs[best] == label as usize));
     }
 

@@ -6,8 +6,7 @@ use crate::data::Dataset;
 use crate::engine::{Context, Engine, plan};
 use crate::maso::{Layers, SplinedActivation};
 use crate::network::{Network, check_finite};
-use crate::scalar;
-use crate::{Error, Result, Scalar};
+use crate::{Error, Result, Scalar, classes};
 
 /// What the row of all layers together has in the place of a name.
 pub const ALL_LAYERS: &str = "all";
@@ -134,7 +133,7 @@ impl<E: Engine> LayerSweep<'_, E> {
                 squared += (value - own) * (value - own);
                 largest = largest.max((value - own).abs());
             }
-            agree += usize::from(scalar::largest(outputs) == scalar::largest(own));
+            agree += usize::from(classes::largest(outputs) == classes::largest(own));
             correct += usize::from(self.is_correct(row, outputs));
         })?;
         let points = self.points.len();
@@ -150,7 +149,7 @@ impl<E: Engine> LayerSweep<'_, E> {
     }
 
     fn is_correct(&self, row: usize, outputs: &[f64]) -> bool {
-        self.labels.is_some_and(|labels| self.outputs[scalar::largest(outputs)] == labels[row] as usize)
+        self.labels.is_some_and(|labels| self.outputs[classes::largest(outputs)] == labels[row] as usize)
     }
 
     /// Shows the chosen outputs at every point.

@@ -53,9 +53,3 @@ impl Votes {
         self.classes.iter().map(class).collect()
     }
 }
-
-/// The share of classes that are right.
-pub fn accuracy(classes: &[u32], labels: &[u32]) -> f64 {
-    let right = classes.iter().zip(labels).filter(|(a, b)| a == b).count();
-    right as f64 / labels.len().max(1) as f64
-}

@@ -19,7 +19,8 @@ mod project;
 mod ridge;
 mod sparse;
 
-pub use classify::{Votes, accuracy, nearest};
+pub use crate::classes::accuracy;
+pub use classify::{Votes, nearest};
 pub use combine::Combine;
 pub use gap::Gap;
 pub use gradients::Gradients;

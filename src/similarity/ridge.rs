@@ -1,8 +1,9 @@
 //! Kernel ridge regression of classes.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 
-use crate::scalar::largest;
+use crate::cholesky::Cholesky;
+use crate::classes::largest;
 use crate::{Error, Result};
 
 /// `alpha = (K + lambda I)^-1 Y` for a Gram matrix `K [N, N]` and classes `Y [N, C]`, one where a sample is of a class and
@@ -12,9 +13,6 @@ pub struct Ridge {
     alpha: Array2<f64>,
     classes: Vec<u32>,
 }
-
-/// Columns that are eliminated at once: what is left is a product of matrices.
-const BLOCK: usize = 64;
 
 impl Ridge {
     /// `lambda` is `penalty` times the mean of the diagonal of `K`.
@@ -33,71 +31,20 @@ impl Ridge {
         let lambda = penalty * gram.diag().sum() / n as f64;
         let mut matrix = gram.to_owned();
         matrix.diag_mut().iter_mut().for_each(|v| *v += lambda);
-        let mut alpha =
+        let wanted =
             Array2::from_shape_fn((n, classes.len()), |(i, c)| f64::from(u8::from(labels[i] == classes[c])));
-        if !factorize(&mut matrix) {
+        let Some(factors) = Cholesky::new(matrix) else {
             return Err(Error::Argument(format!(
                 "similarities with a ridge penalty of {penalty} are not positive definite: take a larger one"
             )));
-        }
-        solve(&matrix, &mut alpha);
-        Ok(Self { alpha, classes })
+        };
+        Ok(Self { alpha: factors.solve(wanted), classes })
     }
 
     /// The class of each sample, from its similarities `[M, N]` with those it was fitted to.
     pub fn classes(&self, similarities: ArrayView2<'_, f64>) -> Vec<u32> {
         let scores = similarities.dot(&self.alpha);
         scores.rows().into_iter().map(|row| self.classes[largest(row)]).collect()
-    }
-}
-
-/// The Cholesky factor in the lower half, a block of columns after the other; false where there is none.
-fn factorize(a: &mut Array2<f64>) -> bool {
-    let n = a.nrows();
-    for start in (0..n).step_by(BLOCK) {
-        let end = n.min(start + BLOCK);
-        for j in start..end {
-            let own = a.slice(s![j, start..j]);
-            let pivot = a[[j, j]] - own.dot(&own);
-            if pivot.is_nan() || pivot <= 0.0 {
-                return false;
-            }
-            let root = pivot.sqrt();
-            let column: Vec<f64> = (j + 1..n)
-                .map(|i| (a[[i, j]] - a.slice(s![i, start..j]).dot(&a.slice(s![j, start..j]))) / root)
-                .collect();
-            a[[j, j]] = root;
-            a.slice_mut(s![j + 1.., j]).iter_mut().zip(column).for_each(|(to, value)| *to = value);
-        }
-        let panel = a.slice(s![end.., start..end]).to_owned();
-        // The lower half of what is left, in stripes.
-        for row in (end..n).step_by(4 * BLOCK) {
-            let last = n.min(row + 4 * BLOCK);
-            let update =
-                panel.slice(s![row - end..last - end, ..]).dot(&panel.slice(s![..last - end, ..]).t());
-            let mut rest = a.slice_mut(s![row..last, end..last]);
-            rest -= &update;
-        }
-    }
-    true
-}
-
-/// Solves with a Cholesky factor, in place.
-fn solve(lower: &Array2<f64>, right: &mut Array2<f64>) {
-    let n = lower.nrows();
-    for i in 0..n {
-        let (before, mut rest) = right.view_mut().split_at(ndarray::Axis(0), i);
-        let known = lower.slice(s![i, ..i]).dot(&before);
-        let mut row = rest.row_mut(0);
-        row -= &known;
-        row /= lower[[i, i]];
-    }
-    for i in (0..n).rev() {
-        let (mut before, after) = right.view_mut().split_at(ndarray::Axis(0), i + 1);
-        let known = lower.slice(s![i + 1.., i]).dot(&after);
-        let mut row = before.row_mut(i);
-        row -= &known;
-        row /= lower[[i, i]];
     }
 }
 
