@@ -203,7 +203,7 @@ impl GpuEnvelope {
         ];
         let writes: [&Pooled; 2] = [self.values.buffer(), self.pieces.buffer()];
         let groups = tiles * self.outputs.div_ceil(share);
-        gpu.0.run(Kernel::new("envelope_fused", "fused"), &reads, &writes, &params, groups)
+        gpu.0.run(Kernel::new("envelope/fused", "fused"), &reads, &writes, &params, groups)
     }
 
     /// Products of a block to scratch memory, then the fold.

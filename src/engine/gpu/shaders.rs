@@ -18,7 +18,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "descent",
     "distances",
     "envelope",
-    "envelope_fused",
+    "envelope/fused",
     "floor",
     "hamming",
     "gram",
