@@ -11,8 +11,8 @@ use crate::data::Dataset;
 use crate::engine::plan::Chunks;
 use crate::engine::{Curvature, Search, SplineEngine};
 use crate::network::{Network, Program};
+use crate::spline::NetworkJets;
 use crate::spline::slice::{Slice, pixels, planes};
-use crate::spline::{NetworkJets, check_rows};
 use crate::{Error, Result, Scalar};
 
 use super::args;
@@ -81,7 +81,7 @@ impl Passes<'_> {
         let samples = self.arguments.samples;
         if let Some(path) = &self.arguments.data {
             let data = Dataset::open(path, &self.arguments.reading.options())?;
-            check_rows(&data, dimension)?;
+            data.check_rows(dimension)?;
             return data.rows(0..samples.min(data.len()));
         }
         let mut rng = self.session.context.rng(0);

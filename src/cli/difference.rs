@@ -12,7 +12,6 @@ use crate::data::{Dataset, NpzEntry, NpzWriter, OutputFile};
 use crate::difference::{Agreement, Convexity, Difference, Growth, convexity};
 use crate::engine::SplineEngine;
 use crate::network::Network;
-use crate::spline::check_rows;
 use crate::{Error, Result};
 
 use super::args;
@@ -107,7 +106,7 @@ impl Job for Parts<'_> {
         let context = &session.context;
         let start = Instant::now();
         let difference = Difference::new(&engine, network, parts)?;
-        check_rows(&data, difference.dimension())?;
+        data.check_rows(difference.dimension())?;
         let (n, all, d) = (data.len(), difference.outputs(), difference.dimension());
         let outputs = arguments.outputs.choose(all)?;
         let k = outputs.len();

@@ -12,7 +12,6 @@ use crate::data::{Dataset, NpyWriter, NpzEntry, NpzWriter, OutputFile};
 use crate::engine::SplineEngine;
 use crate::maso::{Codes, Distances, populations};
 use crate::network::Network;
-use crate::spline::check_rows;
 
 use super::args;
 use super::layer_choice::Layers;
@@ -75,7 +74,7 @@ impl Job for Comparing<'_> {
         let layers = arguments.layers.choice();
         let codes = Codes::new(&engine, &layers.part(&network)?, &layers, "a distance between codes")?;
         let distances = Distances::new(&codes)?;
-        std::iter::once(&data).chain(&to).try_for_each(|data| check_rows(data, codes.dimension()))?;
+        std::iter::once(&data).chain(&to).try_for_each(|data| data.check_rows(codes.dimension()))?;
         let output = OutputFile::create(&arguments.output)?;
         let start = Instant::now();
         let samples = codes.of(&data, context)?;

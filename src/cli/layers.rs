@@ -129,8 +129,8 @@ impl Job for Measure<'_> {
         let points = judged.select_range(point_rows.clone())?;
         let labels =
             arguments.labels.as_ref().map(|path| labels(path, judged.len(), &point_rows)).transpose()?;
-        crate::spline::check_rows(&taken, loaded.network.dimension())?;
-        crate::spline::check_rows(&points, loaded.network.dimension())?;
+        taken.check_rows(loaded.network.dimension())?;
+        points.check_rows(loaded.network.dimension())?;
         let outputs = arguments.outputs.choose(loaded.network.output_len())?;
         let mut pieces = arguments.pieces.clone();
         pieces.sort_unstable();

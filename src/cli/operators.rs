@@ -12,7 +12,6 @@ use crate::engine::{Context, SplineEngine};
 use crate::error::size;
 use crate::maso::{Form, LayerInput, Layers, SplineOperator, SplineOperators, smooth_nodes};
 use crate::network::Network;
-use crate::spline::check_rows;
 use crate::{Error, Result};
 
 use super::args;
@@ -131,7 +130,7 @@ impl Job for Listing<'_> {
         let (context, start) = (&session.context, Instant::now());
         let network = match (arguments.pieces, &data) {
             (Some(pieces), Some(data)) if !smooth_nodes(&network).is_empty() => {
-                check_rows(data, network.dimension())?;
+                data.check_rows(network.dimension())?;
                 let layers = Layers::measure(&network, &engine, data, context)?;
                 layers.splined(&layers.splines(pieces)?)?
             }

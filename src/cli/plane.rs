@@ -11,7 +11,6 @@ use crate::render::{
     around, channel_directions, gradient_directions, input_directions, principal_directions,
     random_directions, rectangle, write_plane,
 };
-use crate::spline::check_rows;
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
 
@@ -94,7 +93,7 @@ pub(super) fn plane(session: &Session, arguments: &Arguments) -> Result<()> {
         None
     } else {
         let network = arguments.model.load()?.network;
-        check_rows(&data, network.dimension())?;
+        data.check_rows(network.dimension())?;
         Some(network)
     };
     let slice = slice(session, arguments, &data, network.as_ref())?;

@@ -17,7 +17,6 @@ use crate::polynomial::{
     weight_norms,
 };
 use crate::report::terms_svg;
-use crate::spline::check_rows;
 use crate::{Error, Result};
 
 use super::args;
@@ -131,7 +130,7 @@ pub(super) fn polynomial(session: &Session, arguments: &Arguments) -> Result<()>
     let options = arguments.reading.options();
     let data = arguments.data.as_ref().map(|path| -> Result<Dataset> {
         let data = Dataset::open(path, &options)?;
-        check_rows(&data, dimension)?;
+        data.check_rows(dimension)?;
         data.select_range(take(&data, arguments.take.as_ref(), "--take")?)
     });
     let data = data.transpose()?;
@@ -147,7 +146,7 @@ fn point(arguments: &Arguments, dimension: usize) -> Result<Vec<f64>> {
     if single && arguments.row.is_none() {
         return Ok(rows.rows::<f64>(0..rows.len())?.into_raw_vec_and_offset().0);
     }
-    check_rows(&rows, dimension)?;
+    rows.check_rows(dimension)?;
     let row = match (arguments.row, rows.len()) {
         (Some(row), n) if row < n => row,
         (None, 1) => 0,

@@ -12,7 +12,6 @@ use crate::data::{Dataset, write_whole};
 use crate::engine::{Cpu, SplineEngine};
 use crate::network::Network;
 use crate::regions::{self, Grouping, Reductions, Settings};
-use crate::spline::check_rows;
 use crate::{Error, Result};
 
 use super::args;
@@ -127,14 +126,14 @@ struct Parts {
 impl Split {
     fn open(&self, dimension: usize) -> Result<Parts> {
         let data = self.data.open()?;
-        check_rows(&data, dimension)?;
+        data.check_rows(dimension)?;
         let other = self.points_data.as_ref().map(|path| Dataset::open(path, &self.data.reading.options()));
         let other = other.transpose()?;
         let tenth = data.len().div_ceil(10);
         let first = if other.is_some() { 0..data.len() } else { 0..(data.len() - tenth).max(1) };
         let anchors = take(&data, Some(self.anchors.as_ref().unwrap_or(&first)), "--anchors")?;
         let judged = other.as_ref().unwrap_or(&data);
-        check_rows(judged, dimension)?;
+        judged.check_rows(dimension)?;
         let behind = if other.is_some() { 0 } else { anchors.end };
         let points = self.points.clone().unwrap_or(behind..judged.len());
         let points = take(judged, Some(&points), "--points")?;

@@ -9,7 +9,6 @@ use crate::data::{Dataset, NpyWriter, OutputFile};
 use crate::engine::SplineEngine;
 use crate::engine::plan::overlapped;
 use crate::network::{Network, check_finite};
-use crate::spline::check_rows;
 use crate::{Error, Result};
 
 use super::args;
@@ -43,7 +42,7 @@ impl Job for Pass<'_> {
         let Self { session, arguments, network, data } = self;
         let context = &session.context;
         let program = network.compile(&engine)?;
-        check_rows(&data, program.dimension())?;
+        data.check_rows(program.dimension())?;
         let (n, d) = (data.len(), program.dimension());
         let outputs = arguments.outputs.choose(program.outputs())?;
         let k = outputs.len();

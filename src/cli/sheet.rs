@@ -291,7 +291,7 @@ impl Job for OfSpline<'_> {
         let Self { session, arguments, spline: file, data } = self;
         let making = Making::begin(session, arguments, engine.describe())?;
         let [_, all, elements] = file.lengths();
-        crate::spline::check_rows(&data, elements)?;
+        data.check_rows(elements)?;
         let (rows, outputs) = (arguments.chosen(&data)?, arguments.outputs.choose(all)?);
         let image = arguments.image(&[elements], &data)?;
         let source = file.jets(&engine);
@@ -332,7 +332,7 @@ impl Job for OfNetwork<'_> {
             network.and_then(|network| network.inputs().next()).map_or(data.row_shape(), |node| node.shape());
         let program = network.map(|network| network.compile(&engine)).transpose()?;
         if let Some(program) = &program {
-            crate::spline::check_rows(&data, program.dimension())?;
+            data.check_rows(program.dimension())?;
         }
         let image = arguments.image(input, &data)?;
         let mut more = Map::new();

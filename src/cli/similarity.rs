@@ -13,7 +13,6 @@ use crate::engine::SplineEngine;
 use crate::network::Network;
 use crate::render::sheet::{ImageShape, Look, Nearest, nearest};
 use crate::similarity::{Combine, Gradients, Metric, accuracy};
-use crate::spline::check_rows;
 use crate::{Error, Result};
 
 use super::args::{self, List};
@@ -328,7 +327,7 @@ impl Job for Writing<'_> {
         let gradients = Gradients::new(&network, &engine, &outputs, combine, names)?;
         let data = [Some(&sets.rows), sets.columns.as_ref(), sets.validation.as_ref()];
         let dimension = gradients.program().dimension();
-        data.iter().flatten().try_for_each(|rows| check_rows(&rows.data, dimension))?;
+        data.iter().flatten().try_for_each(|rows| rows.data.check_rows(dimension))?;
 
         let metrics: Vec<Metric> = arguments.metric.iter().map(|name| name.metric()).collect();
         let (n, m, r) = (sets.rows.data.len(), sets.others().data.len(), gradients.rows());

@@ -12,7 +12,6 @@ use crate::data::{Dataset, NpzEntry, NpzWriter, OutputFile};
 use crate::engine::SplineEngine;
 use crate::maso::{self, Orthogonality, SplineOperators, Templates, smooth_nodes};
 use crate::network::{Network, Node};
-use crate::spline::check_rows;
 use crate::{Error, Result, Scalar};
 
 use super::args;
@@ -100,7 +99,7 @@ impl Job for Alone<'_> {
     fn run<E: SplineEngine>(self, engine: E) -> Result<()> {
         let Self { session, arguments, layer, operators, data } = self;
         let layer = operators.layer(layer)?;
-        check_rows(&data, operators.dimension())?;
+        data.check_rows(operators.dimension())?;
         let (n, k, d) = (data.len(), layer.units(), layer.dimension());
         let entries = [NpzEntry::new::<E::Scalar>("A", &[n, k, d]), NpzEntry::new::<E::Scalar>("b", &[n, k])];
         let mut writer = NpzWriter::create(OutputFile::create(&arguments.output)?, entries)?;
@@ -145,7 +144,7 @@ impl Job for Writing<'_> {
         let Self { session, arguments, network, data, is_tangent } = self;
         let context = &session.context;
         let program = network.compile(&engine)?;
-        check_rows(&data, program.dimension())?;
+        data.check_rows(program.dimension())?;
         let (n, d) = (data.len(), program.dimension());
         let outputs = arguments.outputs.choose(program.outputs())?;
         let k = outputs.len();

@@ -121,6 +121,20 @@ impl Dataset {
         self.row_shape().iter().product()
     }
 
+    /// # Errors
+    /// [`Error::Shape`] where rows do not have `elements` elements.
+    pub(crate) fn check_rows(&self, elements: usize) -> Result<()> {
+        if self.row_len() == elements {
+            return Ok(());
+        }
+        Err(Error::Shape(format!(
+            "'{}' has rows of shape {:?} ({} elements); {elements} elements are needed",
+            self.path().display(),
+            self.row_shape(),
+            self.row_len()
+        )))
+    }
+
     /// The normalisation applied to what [`rows`](Self::rows) and [`gather`](Self::gather) return.
     pub fn normalization(&self) -> &Normalization {
         &self.normalization

@@ -10,7 +10,7 @@ use crate::data::Dataset;
 use crate::engine::{Context, Curvature, EnvelopeSpec, SplineEngine};
 use crate::network::Program;
 use crate::spline::selection::{Assigner, Table, k_means};
-use crate::spline::{Demand, JetSource, NetworkJets, check_rows, envelopes};
+use crate::spline::{Demand, JetSource, NetworkJets, envelopes};
 use crate::{Error, Result, Scalar};
 
 use super::rows::{affine_rows, agreement, at, classes, mean};
@@ -101,7 +101,7 @@ pub fn reduce<E: SplineEngine>(
     context: &Context,
 ) -> Result<Reductions> {
     let (outputs, dimension, count) = (program.outputs(), program.dimension(), points.len());
-    [anchors, points].into_iter().try_for_each(|data| check_rows(data, dimension))?;
+    [anchors, points].into_iter().try_for_each(|data| data.check_rows(dimension))?;
     if let Some(wrong) = settings.clusters.iter().find(|n| !(1..=anchors.len()).contains(*n)) {
         return Err(Error::Argument(format!(
             "{wrong} clusters of {} anchors: expected 1 to that",

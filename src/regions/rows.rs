@@ -7,7 +7,6 @@ use crate::data::Dataset;
 use crate::engine::{Context, Engine};
 use crate::maso::{Templates, templates};
 use crate::network::Program;
-use crate::spline::check_rows;
 use crate::{Result, Scalar};
 
 /// Hands over the affine rows `[n, K, D + 1]` of `K` outputs at rows of data, block by block and in order: the gradient,
@@ -26,7 +25,7 @@ pub fn affine_rows<E: Engine>(
     mut each: impl FnMut(Range<usize>, &[E::Scalar]) -> Result<()>,
 ) -> Result<()> {
     let dimension = program.dimension();
-    check_rows(data, dimension)?;
+    data.check_rows(dimension)?;
     // Half of the budget for jets, the other for what comes back.
     let inner = &context.clone().with_memory(context.memory() / 2);
     templates(program, data, outputs, true, inner, |Templates { samples, slopes, offsets, .. }| {

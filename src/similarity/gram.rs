@@ -7,7 +7,6 @@ use ndarray::{Array2, ArrayView2};
 use crate::data::Dataset;
 use crate::engine::plan::Chunks;
 use crate::engine::{Context, FactorsOf, SplineEngine, TensorOf};
-use crate::spline::check_rows;
 use crate::{Error, Result, Scalar};
 
 use super::combine::{Scale, terms};
@@ -72,7 +71,7 @@ impl<'a, E: SplineEngine> Similarity<'a, E> {
         mut each: impl FnMut(Range<usize>, &[E::Scalar]) -> Result<()>,
     ) -> Result<()> {
         let dimension = self.gradients.program().dimension();
-        std::iter::once(x).chain(y).try_for_each(|data| check_rows(data, dimension))?;
+        std::iter::once(x).chain(y).try_for_each(|data| data.check_rows(dimension))?;
         let columns = y.map_or(x.len(), Dataset::len);
         let mut checked = |range: Range<usize>, values: &mut [E::Scalar]| {
             if let Some((of_x, of_y)) = normal {

@@ -6,7 +6,6 @@ use crate::data::Dataset;
 use crate::engine::plan::Chunks;
 use crate::engine::{Arithmetic, Context, Engine, TensorOf};
 use crate::network::operators::ParameterFactors;
-use crate::spline::check_rows;
 use crate::{Result, Scalar};
 
 use super::{Combine, Extent, Gradients, Weights};
@@ -38,7 +37,7 @@ pub fn projections<E: Engine>(
     context: &Context,
 ) -> Result<Array2<f64>> {
     let (program, layers, r) = (gradients.program(), gradients.layers().len(), gradients.directions());
-    check_rows(data, program.dimension())?;
+    data.check_rows(program.dimension())?;
     let engine = program.engine();
     let held = (data.len() * r * layers * size_of::<f64>()) as u64 + program.scratch_bytes();
     let what = "the parameter gradient of one sample";

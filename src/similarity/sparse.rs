@@ -4,7 +4,6 @@ use rayon::prelude::*;
 
 use crate::data::Dataset;
 use crate::engine::{Context, Engine};
-use crate::spline::check_rows;
 use crate::{Error, Result};
 
 use super::{Combine, Gradients};
@@ -71,7 +70,7 @@ impl SignRatios {
         labels: &[u32],
         context: &Context,
     ) -> Result<Self> {
-        check_rows(data, gradients.program().dimension())?;
+        data.check_rows(gradients.program().dimension())?;
         if gradients.combine() != Combine::Sum {
             let what = "the sparse metric is of the gradients of the sum of the outputs";
             return Err(Error::Argument(format!("{what}, not of each: leave --combine away")));

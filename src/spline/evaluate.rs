@@ -10,7 +10,6 @@ use crate::engine::{
 };
 use crate::{Error, Result, Scalar};
 
-use super::jets::check_rows;
 use super::metric::Placed;
 use super::planes::{self, Prepared};
 use super::{Demand, Form, JetSource, Selection, Softness, Spline, Tangents, envelopes, soft_envelopes};
@@ -207,7 +206,7 @@ pub(super) fn halves<E: SplineEngine>(
     visit: impl FnMut(ArrayView2<'_, E::Scalar>, Values<E::Scalar>) -> Result<()>,
 ) -> Result<()> {
     let apart = Apart::new(spline, source)?;
-    check_rows(points, apart.placed.elements())?;
+    points.check_rows(apart.placed.elements())?;
     apart.visit(points, Search::Pruned, bytes, context, visit)
 }
 

@@ -120,7 +120,7 @@ impl<'a, E: SplineEngine> NetworkJets<'a, E> {
     /// [`Error::Shape`] where rows do not have as many elements as the network's input;
     /// [`Error::Argument`] without outputs or anchors, or for an output that is not there.
     pub fn new(program: &'a Program<E>, anchors: Dataset, outputs: Vec<usize>) -> Result<Self> {
-        check_rows(&anchors, program.dimension())?;
+        anchors.check_rows(program.dimension())?;
         if anchors.is_empty() || outputs.is_empty() {
             return Err(Error::Argument("at least one anchor and one output are needed".to_owned()));
         }
@@ -136,20 +136,6 @@ pub(super) fn check_outputs(outputs: &[usize], all: usize) -> Result<()> {
         None => Ok(()),
         Some(k) => Err(Error::Argument(format!("there is no output {k}: expected 0 to {}", all - 1))),
     }
-}
-
-/// # Errors
-/// [`Error::Shape`] where rows do not have `dimension` elements.
-pub(crate) fn check_rows(data: &Dataset, dimension: usize) -> Result<()> {
-    if data.row_len() == dimension {
-        return Ok(());
-    }
-    Err(Error::Shape(format!(
-        "'{}' has rows of shape {:?} ({} elements); {dimension} elements are needed",
-        data.path().display(),
-        data.row_shape(),
-        data.row_len()
-    )))
 }
 
 impl<E: SplineEngine> JetSource<E> for NetworkJets<'_, E> {

@@ -40,7 +40,6 @@ pub use curvature::secant;
 pub use evaluate::{Evaluated, evaluate, values};
 pub use file::{Header, Provenance, SplineFile, save};
 pub use fit::{Fitted, Subject};
-pub(crate) use jets::check_rows;
 pub use jets::{HeldJets, JetSource, NetworkJets, Unchecked};
 pub use metric::Metric;
 pub use planes::Planes;

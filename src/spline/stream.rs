@@ -11,7 +11,6 @@ use crate::engine::{
     Context, EnvelopeSpec, EnvelopeValues, JetsOf, SoftSpec, SoftValues, SplineEngine, TensorOf,
 };
 
-use super::jets::check_rows;
 use super::{JetSource, Unchecked};
 
 /// Envelopes of a chunk of points.
@@ -119,7 +118,7 @@ fn stream<E: SplineEngine, A>(
     add: impl Fn(&mut A, &JetsOf<E>, Range<usize>) -> Result<()>,
     mut finish: impl FnMut(Range<usize>, ArrayView2<'_, E::Scalar>, A) -> Result<()>,
 ) -> Result<()> {
-    check_rows(points, source.elements())?;
+    points.check_rows(source.elements())?;
     let plan = plan(source, points.len(), work, context.memory())?;
     let center = source.center()?;
     let engine = source.engine();

@@ -32,7 +32,7 @@ impl Validation {
         if points.is_empty() {
             return Err(Error::Argument("what is chosen on validation needs points for it".to_owned()));
         }
-        super::check_rows(points, program.dimension())?;
+        points.check_rows(program.dimension())?;
         /// Rows at a time.
         const ROWS: usize = 1 << 12;
         let mut truth = Vec::with_capacity(points.len() * outputs.len());

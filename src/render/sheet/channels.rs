@@ -5,7 +5,7 @@ use ndarray::Array2;
 use crate::data::Dataset;
 use crate::engine::{Context, SplineEngine};
 use crate::network::Program;
-use crate::spline::{JetSource, Spline, check_rows, values};
+use crate::spline::{JetSource, Spline, values};
 use crate::{Error, Result, Scalar};
 
 use super::{Beside, Content, Headings, ImageShape, Row, Sheet, Tile, check_chosen};
@@ -62,7 +62,7 @@ pub fn channels<E: SplineEngine>(
     let Channels { program, node, chosen, other } = subject;
     let (d, [all, height, width]) = (program.dimension(), *node);
     let (plane, length) = (height * width, all * height * width);
-    check_rows(data, d)?;
+    data.check_rows(d)?;
     image.check(d)?;
     check_chosen(data, rows)?;
     if length != program.outputs() {

@@ -3,7 +3,7 @@
 use crate::data::Dataset;
 use crate::engine::{Context, SplineEngine};
 use crate::network::Program;
-use crate::spline::{ClusterMeans, check_rows, cluster_means};
+use crate::spline::{ClusterMeans, cluster_means};
 use crate::{Error, Result, Scalar};
 
 use super::{Beside, Content, ImageShape, Row, Sheet, Tile, short};
@@ -40,7 +40,7 @@ pub fn clusters<E: SplineEngine>(
     let d = data.row_len();
     image.check(d)?;
     if let Some((program, outputs)) = network {
-        check_rows(data, program.dimension())?;
+        data.check_rows(program.dimension())?;
         let all = program.outputs();
         if let Some(wrong) = outputs.iter().find(|&&k| k >= all) {
             return Err(Error::Argument(format!("there is no output {wrong}: expected 0 to {}", all - 1)));

@@ -2,7 +2,7 @@
 
 use crate::data::Dataset;
 use crate::engine::{Context, SplineEngine};
-use crate::spline::{Active, ActiveRow, Form, JetSource, Spline, active, check_rows};
+use crate::spline::{Active, ActiveRow, Form, JetSource, Spline, active};
 use crate::{Error, Result};
 
 use super::{Beside, Content, Headings, ImageShape, Row, Sheet, Tile, check_chosen, check_finite, short};
@@ -106,7 +106,7 @@ impl<E: SplineEngine> SplineRows<'_, E> {
     ) -> Result<Sheet> {
         let Self { spline, source, data, rows, outputs, image } = *self;
         let d = source.elements();
-        check_rows(data, d)?;
+        data.check_rows(d)?;
         image.check(d)?;
         check_chosen(data, rows)?;
         if outputs.is_empty() {

@@ -6,7 +6,6 @@ use crate::data::Dataset;
 use crate::engine::plan::{Chunks, overlapped};
 use crate::engine::{Context, Engine};
 use crate::network::Program;
-use crate::spline::check_rows;
 use crate::{Error, Result, Scalar};
 
 use super::{Beside, Content, Headings, ImageShape, Row, Sheet, Tile, check_chosen, check_finite, short};
@@ -40,7 +39,7 @@ pub fn templates<E: Engine>(
     context: &Context,
 ) -> Result<Sheet> {
     let (d, count) = (program.dimension(), outputs.len());
-    check_rows(data, d)?;
+    data.check_rows(d)?;
     image.check(d)?;
     check_chosen(data, rows)?;
     if outputs.is_empty() {

@@ -10,7 +10,6 @@ use crate::data::Dataset;
 use crate::engine::plan::Chunks;
 use crate::engine::{Context, Curvature, Dual, Engine};
 use crate::network::{Network, Program};
-use crate::spline::jets::check_rows;
 use crate::{Error, Result, Scalar};
 
 /// The extreme eigenvalues of a Hessian, in units of the output per squared unit of the input.
@@ -52,7 +51,7 @@ pub fn hessian<E: Engine>(
     context: &Context,
 ) -> Result<Vec<Vec<Extremes>>> {
     let hessians = Hessians::new(network, engine)?;
-    check_rows(samples, hessians.program.dimension())?;
+    samples.check_rows(hessians.program.dimension())?;
     check_outputs(hessians.program.outputs(), outputs)?;
     let chunks = hessians.chunks(samples.len(), context)?;
     context.progress().start("Hessians", (samples.len() * outputs.len()) as u64);

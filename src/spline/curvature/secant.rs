@@ -9,7 +9,6 @@ use crate::network::Program;
 use crate::{Error, Result};
 
 use crate::spline::JetSource;
-use crate::spline::jets::check_rows;
 
 /// The smallest curvatures for which the bounds of all anchors hold at all `points`, for each output: `a` is the
 /// largest `2 (T_i(x) - g(x)) / d_i(x)^2` over the pairs, `b` the largest negative.
@@ -27,7 +26,7 @@ pub fn secant<E: SplineEngine>(
     points: &Dataset,
     context: &Context,
 ) -> Result<Vec<Curvature>> {
-    check_rows(points, source.elements())?;
+    points.check_rows(source.elements())?;
     if points.is_empty() {
         return Err(Error::Argument("a secant curvature needs points to be tested on".to_owned()));
     }
