@@ -8,9 +8,12 @@ if [ -z "${FENCHEL:-}" ]; then
     FENCHEL=target/release/fenchel
 fi
 mkdir -p target/gallery docs/gallery
-sed -n 's/^    fenchel //p' docs/gallery.md | while read -r arguments; do
-    echo "fenchel $arguments"
+sed -n '/^    [fc][ep]/s/^    //p' docs/gallery.md | while read -r program arguments; do
+    echo "$program $arguments"
     # Arguments in the page are plain words.
     # shellcheck disable=SC2086
-    "$FENCHEL" $arguments
+    case $program in
+        fenchel) "$FENCHEL" $arguments ;;
+        cp) cp $arguments ;;
+    esac
 done

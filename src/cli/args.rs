@@ -11,8 +11,8 @@ use crate::engine::DeviceChoice;
 
 use super::recipe::{Axes, Making};
 use super::{
-    conjugate, difference, distance, layers, legendre, operators, partition, plane, polynomial, reduce,
-    regions, render, sample, sheet, similarity, templates,
+    conjugate, difference, distance, layers, legendre, manual, operators, partition, plane, polynomial,
+    reduce, regions, render, sample, sheet, similarity, templates,
 };
 
 pub(super) use values::{Fix, List, Pieces, Size, list, memory, positive, range};
@@ -21,6 +21,13 @@ use values::{fix, pieces, shape, size};
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  fenchel demo
+  fenchel inspect model.onnx
+  fenchel report model.onnx --data x.npy -o report
+
+'fenchel VERB --help' has more, and the guides are in docs/ beside the program's source: docs/README.md says which is \
+    which.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub globals: Globals,
@@ -63,6 +70,11 @@ pub(super) enum Precision {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Turn two shipped networks into splines and measure the error; writes ./fenchel-demo
+    #[command(after_help = "Examples:
+  fenchel demo
+  fenchel demo --device gpu
+
+Needs no files: networks and data are part of the program.")]
     Demo,
     /// Compute a network's outputs and input Jacobians
     Run(Run),
@@ -113,7 +125,14 @@ pub(super) enum Verb {
     /// Time kernels on each device, or a network's forward passes and jets, in memory
     Bench(Bench),
     /// List the devices there are
+    #[command(after_help = "Examples:
+  fenchel devices
+  fenchel devices --json")]
     Devices,
+    /// Write manual pages
+    Man(manual::Manual),
+    /// Print a script that completes verbs and options in a shell
+    Completions(manual::Completions),
 }
 
 #[derive(Debug, Args)]
@@ -182,9 +201,10 @@ pub(super) struct Reading {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples: fenchel bench --json, fenchel bench model.onnx --samples 1000 --outputs 0..10"
-)]
+#[command(after_help = "Examples:
+  fenchel bench --only envelope
+  fenchel bench model.onnx --samples 1000 --outputs 0..10
+  fenchel bench model.onnx --data x.npy --slice 4096x4096 --json")]
 pub(super) struct Bench {
     /// The network, an ONNX file [default: none, but kernels on each device]
     pub model: Option<PathBuf>,
@@ -228,7 +248,9 @@ pub(super) struct Bench {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel run model.onnx --data x.npy -o y.npy --jacobian j.npy")]
+#[command(after_help = "Examples:
+  fenchel run model.onnx --data x.npy -o y.npy --jacobian j.npy
+  fenchel run model.onnx --data images/ --scale 0.00392 --node relu3 -o features.npy")]
 pub(super) struct Run {
     #[command(flatten)]
     pub model: Model,
@@ -247,10 +269,12 @@ pub(super) struct Run {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: fenchel fit model.onnx --data x.npy --take 0..8000 --pieces 1000 --curvature 3 \
-                        -o spline.safetensors"
-)]
+#[command(after_help = "Examples:
+  fenchel fit model.onnx --data x.npy --take 0..8000 --pieces 1000 --curvature 3 \\
+    -o spline.safetensors
+  # Better pieces: refined by descent on the network, 500 rows kept for choices
+  fenchel fit model.onnx --data x.npy --take 0..8000 --validation 8000..8500 \\
+    --pieces 200 --refine 6000 -o spline.safetensors")]
 pub(super) struct Fit {
     #[command(flatten)]
     pub model: Model,
@@ -277,9 +301,12 @@ pub(super) struct Fit {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel eval spline.safetensors --data x.npy -o e.npz\n\n\
-    Arrays: value, lower, upper [N, K] (the certificate); convex_piece, concave_piece [N, K], numbers of the \
-    spline's anchors or of its own pieces (4294967295 where it is soft). Data is scaled as it was for the fit unless --scale, --mean or --std say otherwise.")]
+#[command(after_help = "Examples:
+  fenchel eval spline.safetensors --data x.npy -o e.npz
+
+Arrays: value, lower, upper [N, K] (the certificate); convex_piece, concave_piece [N, K], numbers of the \
+    spline's anchors or of its own pieces (4294967295 where it is soft). Data is scaled as it was for the fit unless \
+    --scale, --mean or --std say otherwise.")]
 pub(super) struct Eval {
     /// A spline that fit has saved
     pub spline: PathBuf,
@@ -298,8 +325,11 @@ pub(super) struct Eval {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel pieces spline.safetensors --data x.npy --means -o p.npz\n\n\
-    Arrays: convex_count, concave_count [K, M], how many points each piece is active at; convex_duplicate, \
+#[command(after_help = "Examples:
+  fenchel pieces spline.safetensors --data x.npy --means -o p.npz
+  fenchel pieces spline.safetensors --data x.npy --with other.safetensors -o p.npz
+
+Arrays: convex_count, concave_count [K, M], how many points each piece is active at; convex_duplicate, \
     concave_duplicate [K, M], the first piece that a piece equals (its own number where there is none); with --means \
     convex_mean, concave_mean [K, M, D], as the network sees the data. Data is scaled as it was for the fit unless \
     --scale, --mean or --std say otherwise.")]
@@ -325,9 +355,14 @@ pub(super) struct PieceStatistics {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel sweep model.onnx --data x.npy --labels y.npy --anchors 0..8000 \
-                        --points 8000..10000 --pieces 100,1000 --curvature 1,3 --seeds 5 -o sweep\n\n\
-    Writes rows.csv, rows.json and sweep.svg. Published splines of random subsets at given or secant curvatures are \
+#[command(after_help = "Examples:
+  fenchel sweep model.onnx --data x.npy --labels y.npy --anchors 0..8000 \\
+    --points 8000..10000 --pieces 100,1000 --curvature 1,3 --seeds 5 -o sweep
+  # The rows of a figure; an interrupted sweep goes on
+  fenchel sweep model.onnx --data x.npy --anchors 0..8000 --points 8000..10000 \\
+    --preset published --resume -o figure
+
+Writes rows.csv, rows.json and sweep.svg. Published splines of random subsets at given or secant curvatures are \
     measured together, point by point, and rows.csv is complete after each chunk of points; all others are made one \
     by one, and rows.csv grows by a row. --resume goes on from there.")]
 pub(super) struct Sweep {
@@ -380,6 +415,12 @@ pub(super) struct Sweep {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fenchel inspect model.onnx
+  fenchel inspect model.onnx --json
+
+Nodes are listed as --node and --from name them. What is affine or piecewise affine all through has regions, codes and \
+    templates; of what is smooth fenchel layers --save makes such.")]
 pub(super) struct Inspect {
     #[command(flatten)]
     pub model: Model,

@@ -22,8 +22,12 @@ use super::session::{Job, Session, file_name};
 const POINTS: &str = "points";
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel conjugate f.npy --axes axes.npz --slopes slopes.npz -o c.npy\n\n\
-    F.npy has as many axes (1 to 4) as AXES.npz holds arrays axis0, axis1, ..., and +inf outside the domain. Functions \
+#[command(after_help = "Examples:
+  fenchel conjugate f.npy --axes axes.npz --slopes slopes.npz -o c.npy
+  fenchel conjugate f.npy --axes axes.npz --what biconjugate -o envelope.npy
+  fenchel conjugate f.npy --axes axes.npz --what moreau --lambda 0.5 -o m.npy
+
+F.npy has as many axes (1 to 4) as AXES.npz holds arrays axis0, axis1, ..., and +inf outside the domain. Functions \
     that are known at points that form no grid have their values [M] in F.npy, the points [M, D] as the array 'points' \
     of AXES.npz and slopes [N, D] as that of SLOPES.npz; every slope is then compared with every point.")]
 pub(super) struct Arguments {

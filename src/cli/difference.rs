@@ -18,8 +18,10 @@ use super::args;
 use super::session::{Job, Session, take};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel difference model.onnx --data x.npy --jacobian -o d.npz\n\n\
-    The network is convex - subtracted, both convex. Arrays: convex, subtracted [N, K]; with --jacobian the active \
+#[command(after_help = "Examples:
+  fenchel difference model.onnx --data x.npy --jacobian -o d.npz
+
+The network is convex - subtracted, both convex. Arrays: convex, subtracted [N, K]; with --jacobian the active \
     affine pieces slope . x + offset of both: convex_slope, subtracted_slope [N, K, D], convex_offset, \
     subtracted_offset [N, K]. Takes affine and piecewise affine operators, such as ReLU and max-pooling; computes in \
     f64 unless --precision says otherwise. Prints the difference from the network itself, against what rounding \

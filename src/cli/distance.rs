@@ -18,9 +18,12 @@ use super::layer_choice::Layers;
 use super::session::{Job, Session, take};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel distance model.onnx --data x.npy -o distances.npy, \
-                  fenchel distance model.onnx --data x.npy --to y.npy --layer relu2 --neighbours 10 -o nearest.npz\n\n\
-    The distance of two inputs is 1 - the share of units that pick the same affine piece (0: the same region). Writes f32 \
+#[command(after_help = "Examples:
+  fenchel distance model.onnx --data x.npy -o distances.npy
+  fenchel distance model.onnx --data x.npy --to y.npy --layer relu2 --neighbours 10 \\
+    -o nearest.npz
+
+The distance of two inputs is 1 - the share of units that pick the same affine piece (0: the same region). Writes f32 \
     [N, N], or [N, M] with --to; with --neighbours instead the arrays indices (u32) and distances [N, K], the nearest \
     first and of equally near ones the first. Rows of the data are no neighbours of themselves unless they are --to too.")]
 pub(super) struct Arguments {

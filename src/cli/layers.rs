@@ -22,14 +22,14 @@ use super::args;
 use super::session::{Job, Loaded, Session, file_name, labels, take};
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: fenchel layers model.onnx --data x.npy --take 0..8000 --points 8000..10000 \
-                        --pieces 8,16,32,64 --save -o layers\n\n\
-    Every smooth activation is split at its inflections into a convex and a concave part, and each part becomes a \
+#[command(after_help = "Examples:
+  fenchel layers model.onnx --data x.npy --take 0..8000 --points 8000..10000 \\
+    --pieces 8,16,32,64 --save -o layers
+
+Every smooth activation is split at its inflections into a convex and a concave part, and each part becomes a \
     spline of that many pieces, placed for the least maximum error on the range that the data visits. Writes rows.csv, \
     rows.json, error.svg, a picture of each of the first 16 activations at the fewest pieces, and with --save the \
-    splined networks, splined-8.onnx and so on."
-)]
+    splined networks, splined-8.onnx and so on.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub model: args::Model,

@@ -15,9 +15,11 @@ use super::conjugate::{read_function, read_grid};
 use super::session::{Job, Session};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel sample model.onnx --axes axes.npz --outputs 0 -o f.npy\n         \
-    fenchel legendre f.npy --axes axes.npz --curvature 3 --pieces 32,32 -o s.npz\n\n\
-    Arrays: convex_slopes, concave_slopes [J, D] and convex_conjugates, concave_conjugates [J], whose pieces are \
+#[command(after_help = "Examples:
+  fenchel sample model.onnx --axes axes.npz --outputs 0 -o f.npy
+  fenchel legendre f.npy --axes axes.npz --curvature 3 --pieces 32,32 -o s.npz
+
+Arrays: convex_slopes, concave_slopes [J, D] and convex_conjugates, concave_conjugates [J], whose pieces are \
     slope . x - conjugate (the largest of the convex ones and the least of the concave ones count); value, lower, \
     upper on the grid.")]
 pub(super) struct Arguments {

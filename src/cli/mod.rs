@@ -18,6 +18,7 @@ mod inspect;
 mod layer_choice;
 mod layers;
 mod legendre;
+mod manual;
 mod operators;
 mod partition;
 mod picture;
@@ -44,7 +45,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::{Error, Result};
 
@@ -69,6 +70,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(if matches!(error, Error::Argument(_)) { 2 } else { 1 })
         }
     }
+}
+
+/// The definition of the command line: verbs, options, help.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// What was typed, as a shell would read it; the program by its name alone.
@@ -112,6 +118,8 @@ fn dispatch(arguments: Arguments, command: String) -> Result<()> {
         Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
         Verb::Bench(arguments) => bench::bench(&session, &arguments),
         Verb::Devices => devices::devices(&session),
+        Verb::Completions(arguments) => manual::completions(&session, &arguments),
+        Verb::Man(arguments) => manual::manual(&session, &arguments),
     }
 }
 

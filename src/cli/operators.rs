@@ -18,18 +18,18 @@ use super::args;
 use super::session::{Job, Session, take};
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples: fenchel operators model.onnx, fenchel operators model.onnx -o operators.npz, \
-    fenchel operators model.onnx --layer relu2 --units 0..10 --full -o pieces.npz, \
-    fenchel operators sigmoid.onnx --pieces 8 --data x.npy -o operators.npz\n\n\
-    Each layer takes values of layers before it, side by side z [D], forms u = W z + b, and each of its K units picks one of \
-    R affine pieces of u. Arrays of layer 0 (and so on): 0.W [n, D] and 0.b [n], for the elements 0.rows [n] of u (where u is part of z, 0.columns [n] alone, which elements they are); 0.slope, \
-    0.offset [K, R] and 0.knots [K, R - 1] of elementwise functions, with 0.convex_slope, 0.convex_offset (the largest \
-    counts) and 0.concave_slope, 0.concave_offset (the smallest counts) where these add up to one that is neither; \
-    0.elements [K, R] of maxima, the element of u that each piece is, 4294967295 in the padding. With --full 0.A [K, R, D] and \
-    0.B [K, R], y = A z + B of the piece that is picked, in the place of W and b. In f64 on the CPU unless --precision says \
-    otherwise."
-)]
+#[command(after_help = "Examples:
+  fenchel operators model.onnx
+  fenchel operators model.onnx --layer relu2 --units 0..10 --full -o pieces.npz
+  fenchel operators sigmoid.onnx --pieces 8 --data x.npy -o operators.npz
+
+Each layer takes values of layers before it, side by side z [D], forms u = W z + b, and each of its K units picks one of \
+    R affine pieces of u. Arrays of layer 0 (and so on): 0.W [n, D] and 0.b [n], for the elements 0.rows [n] of u (where \
+    u is part of z, 0.columns [n] alone, which elements they are); 0.slope, 0.offset [K, R] and 0.knots [K, R - 1] of \
+    elementwise functions, with 0.convex_slope, 0.convex_offset (the largest counts) and 0.concave_slope, \
+    0.concave_offset (the smallest counts) where these add up to one that is neither; 0.elements [K, R] of maxima, the \
+    element of u that each piece is, 4294967295 in the padding. With --full 0.A [K, R, D] and 0.B [K, R], y = A z + B of \
+    the piece that is picked, in the place of W and b. In f64 on the CPU unless --precision says otherwise.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub model: args::Model,

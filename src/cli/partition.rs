@@ -20,10 +20,12 @@ use super::args;
 use super::session::{Session, file_name};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    fenchel partition model.onnx --plane plane.npz -o partition.json --svg partition.svg\n  \
-    fenchel partition model.onnx --plane plane.npz --count      their number alone, however many\n\n\
-    Takes affine and piecewise affine operators (dense layers, convolutions, normalisation, pools, sums of branches; \
+#[command(after_help = "Examples:
+  fenchel partition model.onnx --plane plane.npz -o partition.json --svg partition.svg
+  # Their number alone, however many
+  fenchel partition model.onnx --plane plane.npz --count
+
+Takes affine and piecewise affine operators (dense layers, convolutions, normalisation, pools, sums of branches; \
     ReLU, leaky ReLU, max-pooling); of smooth activations fenchel layers --save makes such. Computes on the CPU in f64. \
     The plane is origin + s u + t v with s and t in [-1, 1]; each region is a convex polygon with the affine map slope \
     [K, 2], offset [K] in s and t. Arrays of --npz: vertices [V, 2], corners [C] (numbers of vertices, region by \

@@ -22,9 +22,12 @@ const NONE: &str = "none";
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples: fenchel plane model.onnx --data x.npy --through 0,1,2 -o plane.npz, \
-        fenchel plane none --data x.npy --at 7 --directions principal --extent 2 -o plane.npz\n\n\
-    Arrays: origin, u, v [D]; the plane is x = origin + s u + t v with s and t in [-1, 1], as the network sees the data. \
+    after_help = "Examples:
+  fenchel plane model.onnx --data x.npy --through 0,1,2 -o plane.npz
+  fenchel plane model.onnx --data x.npy --at 7 --directions gradients -o plane.npz
+  fenchel plane none --data x.npy --at 7 --directions principal --extent 2 -o plane.npz
+
+Arrays: origin, u, v [D]; the plane is x = origin + s u + t v with s and t in [-1, 1], as the network sees the data. \
     With MODEL the data must fit its input; 'none' takes any.",
     group(ArgGroup::new("place").args(["through", "at", "domain"]).required(true))
 )]

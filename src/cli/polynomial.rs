@@ -23,9 +23,12 @@ use super::args;
 use super::session::{Job, Session, file_name, take};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples: fenchel polynomial model.onnx --order 3 --taylor 8 -o p.json, \
-        fenchel polynomial model.onnx --order 2 --at x.npy --inputs 0..20 --data around.npy --plot terms.svg -o p.json\n\n\
-    Taylor polynomials of the activations are composed through all layers and truncated at the total --order (NN2Poly; \
+#[command(after_help = "Examples:
+  fenchel polynomial model.onnx --order 3 --taylor 8 -o p.json
+  fenchel polynomial model.onnx --order 2 --at x.npy --inputs 0..20 --data around.npy \\
+    --plot terms.svg -o p.json
+
+Taylor polynomials of the activations are composed through all layers and truncated at the total --order (NN2Poly; \
     Morala et al. 2023). Writes {\"terms\": [[], [1], .., [1, 1, 2], ..], \"coefficients\": [[..K..], ..], \"seconds\", ..}: \
     each term by its inputs, counted from 1, [] the constant, in the published order. Without --at the terms are products of \
     inputs; with it they are products of x - at, inputs less those of the point. Any smooth activation will do: tanh, \

@@ -41,15 +41,15 @@ pub(super) struct Split {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: fenchel reduce model.onnx --data x.npy --labels y.npy --clusters 1,10,100 -o r.json\n\n\
-    On its region a piecewise affine network is affine: each output has a row (gradient, offset) at each point. The rows at \
+#[command(after_help = "Examples:
+  fenchel reduce model.onnx --data x.npy --labels y.npy --clusters 1,10,100 -o r.json
+
+On its region a piecewise affine network is affine: each output has a row (gradient, offset) at each point. The rows at \
     anchors are clustered by k-means, for each output those at all anchors, or for each class of the network those of all \
     outputs together at the anchors in it, and the mean of a cluster takes the place of a point's own rows: 'own' takes the \
     mean nearest to the point's own rows, as published (Sattelberg et al. 2020), which needs the network; \
     'nearest' that of the nearest anchor; 'envelope' those of the anchors that are active in the spline of all anchors. Of \
-    a smooth network the rows are its tangents."
-)]
+    a smooth network the rows are its tangents.")]
 pub(super) struct Reduce {
     #[command(flatten)]
     pub model: args::Model,
@@ -92,8 +92,10 @@ impl Per {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel compare a.onnx b.onnx --data x.npy --labels y.npy -o c.json\n\n\
-    For each output, the affine rows (gradient, offset) of the second network are regressed on those of the first at the \
+#[command(after_help = "Examples:
+  fenchel compare a.onnx b.onnx --data x.npy --labels y.npy -o c.json
+
+For each output, the affine rows (gradient, offset) of the second network are regressed on those of the first at the \
     anchors; at the points the predicted rows take the place of the second network's own (Sattelberg et al. 2020). Printed \
     are accuracies, the share of variance that the regression explains at anchors and points, and the linear centred kernel \
     alignment of both networks' rows (Kornblith et al. 2019). Computes in f64 on the CPU.")]

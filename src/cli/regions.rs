@@ -18,13 +18,18 @@ use super::session::Session;
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).multiple(true).args(["limits", "at", "path"])),
-    after_help = "Examples:\n  \
-    fenchel regions model.onnx --box -1,1 --budget 100000 -o regions.json     all regions in a box\n  \
-    fenchel regions model.onnx --data x.npy --at 3 -o polytope.json           the region of row 3, with its facets\n  \
-    fenchel regions model.onnx --data x.npy --path 3,8 -o path.json           breakpoints from row 3 to row 8\n  \
-    fenchel regions model.onnx --data x.npy --at 3 --ball 0.5 -o ball.json    regions that random points see\n  \
-    fenchel regions cnn.onnx --data x.npy --at 3 --programs 100 -o polytope.json     facets as far as 100 programs tell\n\n\
-    Takes affine and piecewise affine operators, as fenchel partition does; of smooth activations fenchel layers --save \
+    after_help = "Examples:
+  # All regions in a box
+  fenchel regions model.onnx --box -1,1 --budget 100000 -o regions.json
+  # The region of row 3, with its facets; the second as far as 100 programs tell
+  fenchel regions model.onnx --data x.npy --at 3 -o polytope.json
+  fenchel regions cnn.onnx --data x.npy --at 3 --programs 100 -o polytope.json
+  # Breakpoints from row 3 to row 8
+  fenchel regions model.onnx --data x.npy --path 3,8 -o path.json
+  # Regions that random points see
+  fenchel regions model.onnx --data x.npy --at 3 --ball 0.5 -o ball.json
+
+Takes affine and piecewise affine operators, as fenchel partition does; of smooth activations fenchel layers --save \
     makes such. Computes on the CPU in f64. Counts are labelled: exact (all facets crossed), capped (the budget ended it), \
     visited. Arrays of --npz: for a box code [R, words], centre [R, D], inradius [R]; for a point the constraints A [m, D], \
     b [m] (A x <= b, rows of length 1) with layer, unit, to [m] (4294967295 is the box), facet [F] (numbers of constraints), \

@@ -26,16 +26,21 @@ use super::what::{Drawing, Subject, What};
 const MOST_LISTED: usize = 20;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: fenchel render model.onnx --plane plane.npz --what value --outputs 3 --size 4096x4096 \
-        -o value.png --axes --contours auto\n\n\
-    Pixels are drawn at their centres: s = -1 is the left edge of the picture, s = 1 the right, t = -1 the lower, t = 1 \
+#[command(after_help = "Examples:
+  fenchel render model.onnx --plane plane.npz --what value --outputs 3 --contours auto \\
+    --axes --size 4096x4096 -o value.png
+  fenchel render model.onnx --plane plane.npz --what class --exact -o class.png
+  fenchel render model.onnx --spline s.safetensors --plane plane.npz --what error \\
+    --outputs 3 -o error.png
+  fenchel render model.onnx --plane plane.npz --what class --size 65536x65536 \\
+    --pyramid classes
+
+Pixels are drawn at their centres: s = -1 is the left edge of the picture, s = 1 the right, t = -1 the lower, t = 1 \
     the upper. Numbers are shown on viridis, or with --diverging from blue over white at 0 to red; classes, \
     pieces and regions have colours that are the same in every picture. --axes writes what the colours are into the \
     picture, --legend beside it. \
     The command line is in the PNG as the text 'Comment'. Pictures are streamed, so that their size is not bounded by \
-    memory."
-)]
+    memory.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub model: args::Model,

@@ -19,8 +19,11 @@ use super::conjugate::{read_grid, write_values};
 use super::session::{Job, Session};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: fenchel sample model.onnx --axes axes.npz --outputs 0 -o f.npy\n\n\
-    Without --plane the axes are the network's inputs (1 to 4). With it they are s and t of the slice \
+#[command(after_help = "Examples:
+  fenchel sample model.onnx --axes axes.npz --outputs 0 -o f.npy
+  fenchel sample model.onnx --axes axes.npz --plane plane.npz --outputs 0 -o f.npy
+
+Without --plane the axes are the network's inputs (1 to 4). With it they are s and t of the slice \
     x = origin + s u + t v, of a network with any number of inputs.")]
 pub(super) struct Arguments {
     #[command(flatten)]

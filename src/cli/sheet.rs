@@ -25,12 +25,14 @@ use super::session::{Job, Loaded, Session, file_name};
 const NONE: &str = "none";
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-        fenchel sheet model.onnx --data x.npy --what templates --rows 0..5 -o templates.png\n  \
-        fenchel sheet spline.safetensors --data x.npy --what slopes --outputs 3 -o slopes.png\n  \
-        fenchel sheet none --data x.npy --what clusters --clusters 20 -o clusters.png\n  \
-        fenchel sheet model.onnx --data x.npy --what channels --node relu1 --against splined-8.onnx -o maps.png\n\n\
-    Slopes, contributions and differences are shown from blue over white at 0 to red, feature maps on viridis, images \
+#[command(after_help = "Examples:
+  fenchel sheet model.onnx --data x.npy --what templates --rows 0..5 -o templates.png
+  fenchel sheet spline.safetensors --data x.npy --what slopes --outputs 3 -o slopes.png
+  fenchel sheet none --data x.npy --what clusters --clusters 20 -o clusters.png
+  fenchel sheet model.onnx --data x.npy --what channels --node relu1 \\
+    --against splined-8.onnx -o maps.png
+
+Slopes, contributions and differences are shown from blue over white at 0 to red, feature maps on viridis, images \
     in grey, or in colour where they have three channels. Other images of several channels are shown channel by \
     channel, side by side. docs/sheets.md says what each sheet shows.")]
 pub(super) struct Arguments {

@@ -20,13 +20,17 @@ use super::session::{Job, Session, file_name, labels, take};
 use super::similarity_metrics::{Comparing, Found};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-        fenchel similarity model.onnx --data x.npy -o g.npy\n  \
-        fenchel similarity model.onnx --data x.npy --labels y.npy --metric plain,block,diagonal -o g.npz\n  \
-        fenchel similarity model.onnx --data test.npy --labels ty.npy --against train.npy --against-labels y.npy \\\n    \
-        --against-take 0..4000 --validation 4000..4500 --metric plain,sparse --threshold 1,1.5,2 --classify -o g.npz\n  \
-        fenchel similarity model.onnx --data x.npy --against train.npy --nearest 5 --picture near.png -o g.npy\n\n\
-    The similarity of two inputs is <g, G g'> for the gradients g, g' of the sum of the outputs (of one with --outputs 3) by \
+#[command(after_help = "Examples:
+  fenchel similarity model.onnx --data x.npy -o g.npy
+  fenchel similarity model.onnx --data x.npy --labels y.npy --metric plain,block,diagonal \\
+    -o g.npz
+  fenchel similarity model.onnx --data test.npy --labels ty.npy --against train.npy \\
+    --against-labels y.npy --against-take 0..4000 --validation 4000..4500 \\
+    --metric plain,sparse --threshold 1,1.5,2 --classify -o g.npz
+  fenchel similarity model.onnx --data x.npy --against train.npy --nearest 5 \\
+    --picture near.png -o g.npy
+
+The similarity of two inputs is <g, G g'> for the gradients g, g' of the sum of the outputs (of one with --outputs 3) by \
     the parameters. Writes [N, N], or [N, M] with --against or --against-take; with --combine pairs [N, M, K, K]; with \
     several metrics an .npz with an array for each. With --labels the similarity gap is told: the mean over pairs of one \
     class less that over pairs of two, as it is and by cosine. --classify classifies the rows by the labelled rows they \

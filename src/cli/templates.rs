@@ -18,13 +18,14 @@ use super::args;
 use super::session::{Job, Session, take};
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: fenchel templates model.onnx --data x.npy --take 0..100 -o templates.npz --correlation\n\n\
-    Arrays: A [N,K,D] and b [N,K] with g(x) = A x + b at and around each row x, in the region where all units of the \
+#[command(after_help = "Examples:
+  fenchel templates model.onnx --data x.npy --take 0..100 -o templates.npz --correlation
+  fenchel templates model.onnx --data x.npy --layer relu2 --alone -o layer.npz
+
+Arrays: A [N,K,D] and b [N,K] with g(x) = A x + b at and around each row x, in the region where all units of the \
     network pick the same affine pieces; with --correlation also correlation [N,K,K], the cosines of the angles between \
     the templates of different outputs. With --layer the units of a layer are the outputs, from the input of the network; with \
-    --alone too from what the layer takes, in the order that fenchel operators lists. In f64 on the CPU unless --precision says otherwise."
-)]
+    --alone too from what the layer takes, in the order that fenchel operators lists. In f64 on the CPU unless --precision says otherwise.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub model: args::Model,
