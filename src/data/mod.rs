@@ -9,6 +9,7 @@ mod dtype;
 mod folder;
 mod header;
 mod images;
+mod jpeg;
 mod labels;
 mod normalization;
 mod npy;
