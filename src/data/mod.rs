@@ -15,6 +15,7 @@ mod normalization;
 mod npy;
 mod npz;
 mod output;
+mod temporary;
 
 pub use dataset::{Dataset, ReadOptions};
 pub use folder::OutputFolder;
@@ -23,6 +24,7 @@ pub use normalization::Normalization;
 pub use npy::{Element, NpyWriter, array_names, read_array, write_npy};
 pub use npz::{NpzEntry, NpzWriter, write_npz};
 pub use output::{OutputFile, write_whole};
+pub(crate) use temporary::remove_temporaries;
 
 #[cfg(test)]
 mod testing;
