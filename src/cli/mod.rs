@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the job failed, 2 wrong usage.
 
 mod args;
+mod backstop;
 mod bench;
 mod bench_kernels;
 mod bench_network;
@@ -50,6 +51,7 @@ use clap::{CommandFactory, Parser};
 use crate::{Error, Result};
 
 use args::{Arguments, Verb};
+use backstop::Backstop;
 use session::Session;
 
 /// Runs the command line and reports errors on standard error, one line each.
@@ -91,35 +93,42 @@ fn command_line(typed: &[OsString]) -> String {
 
 fn dispatch(arguments: Arguments, command: String) -> Result<()> {
     let session = Session::new(&arguments.globals, command)?;
-    match arguments.verb {
-        Verb::Demo => demo::demo(&session),
-        Verb::Run(arguments) => run::run(&session, &arguments),
-        Verb::Fit(arguments) => fit::fit(&session, &arguments),
-        Verb::Eval(arguments) => eval::eval(&session, &arguments),
-        Verb::Pieces(arguments) => pieces::pieces(&session, &arguments),
-        Verb::Sweep(arguments) => sweep::sweep(&session, &arguments),
-        Verb::Conjugate(arguments) => conjugate::conjugate(&session, &arguments),
-        Verb::Sample(arguments) => sample::sample(&session, &arguments),
-        Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
-        Verb::Difference(arguments) => difference::difference(&session, &arguments),
-        Verb::Operators(arguments) => operators::operators(&session, &arguments),
-        Verb::Templates(arguments) => templates::templates(&session, &arguments),
-        Verb::Distance(arguments) => distance::distance(&session, &arguments),
-        Verb::Layers(arguments) => layers::layers(&session, &arguments),
-        Verb::Partition(arguments) => partition::partition(&session, &arguments),
-        Verb::Regions(arguments) => regions::regions(&session, &arguments),
-        Verb::Plane(arguments) => plane::plane(&session, &arguments),
-        Verb::Render(arguments) => render::render(&session, &arguments),
-        Verb::Sheet(arguments) => sheet::sheet(&session, &arguments),
-        Verb::Reduce(arguments) => reduce::reduce(&session, &arguments),
-        Verb::Compare(arguments) => reduce::compare(&session, &arguments),
-        Verb::Polynomial(arguments) => polynomial::polynomial(&session, &arguments),
-        Verb::Similarity(arguments) => similarity::similarity(&session, &arguments),
-        Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
-        Verb::Bench(arguments) => bench::bench(&session, &arguments),
-        Verb::Devices => devices::devices(&session),
-        Verb::Completions(arguments) => manual::completions(&session, &arguments),
-        Verb::Man(arguments) => manual::manual(&session, &arguments),
+    let backstop = Backstop::start(session.cancellation.clone());
+    let result = run_verb(&session, arguments.verb);
+    backstop.call_off();
+    result
+}
+
+fn run_verb(session: &Session, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Demo => demo::demo(session),
+        Verb::Run(arguments) => run::run(session, &arguments),
+        Verb::Fit(arguments) => fit::fit(session, &arguments),
+        Verb::Eval(arguments) => eval::eval(session, &arguments),
+        Verb::Pieces(arguments) => pieces::pieces(session, &arguments),
+        Verb::Sweep(arguments) => sweep::sweep(session, &arguments),
+        Verb::Conjugate(arguments) => conjugate::conjugate(session, &arguments),
+        Verb::Sample(arguments) => sample::sample(session, &arguments),
+        Verb::Legendre(arguments) => legendre::legendre(session, &arguments),
+        Verb::Difference(arguments) => difference::difference(session, &arguments),
+        Verb::Operators(arguments) => operators::operators(session, &arguments),
+        Verb::Templates(arguments) => templates::templates(session, &arguments),
+        Verb::Distance(arguments) => distance::distance(session, &arguments),
+        Verb::Layers(arguments) => layers::layers(session, &arguments),
+        Verb::Partition(arguments) => partition::partition(session, &arguments),
+        Verb::Regions(arguments) => regions::regions(session, &arguments),
+        Verb::Plane(arguments) => plane::plane(session, &arguments),
+        Verb::Render(arguments) => render::render(session, &arguments),
+        Verb::Sheet(arguments) => sheet::sheet(session, &arguments),
+        Verb::Reduce(arguments) => reduce::reduce(session, &arguments),
+        Verb::Compare(arguments) => reduce::compare(session, &arguments),
+        Verb::Polynomial(arguments) => polynomial::polynomial(session, &arguments),
+        Verb::Similarity(arguments) => similarity::similarity(session, &arguments),
+        Verb::Inspect(arguments) => inspect::inspect(session, &arguments),
+        Verb::Bench(arguments) => bench::bench(session, &arguments),
+        Verb::Devices => devices::devices(session),
+        Verb::Completions(arguments) => manual::completions(session, &arguments),
+        Verb::Man(arguments) => manual::manual(session, &arguments),
     }
 }
 

@@ -22,6 +22,8 @@ use super::progress::Bars;
 /// The settled general arguments.
 pub(super) struct Session {
     pub context: Context,
+    /// What interrupts ask the context's jobs to stop by.
+    pub cancellation: Cancellation,
     pub json: bool,
     /// What was typed.
     pub command: String,
@@ -63,6 +65,7 @@ impl Session {
         }
         Ok(Self {
             context,
+            cancellation,
             json: globals.json,
             command,
             precision: globals.precision,

@@ -111,7 +111,14 @@ impl Job for Measure<'_> {
             settings: settings.clone(),
             others: rows.single.iter().map(|single| format!("{:?}", single.recipe)).collect(),
         };
-        let (state, done) = if arguments.resume { folder.resume(&identity)? } else { Default::default() };
+        let (state, done) = if arguments.resume {
+            let fits = |state: &State, done: &[Row]| {
+                state.fits(&settings, points.len(), outputs.len()) && done.len() <= rows.single.len()
+            };
+            folder.resume(&identity, fits)?
+        } else {
+            Default::default()
+        };
         let mut checkpoint = Checkpoint { identity, state, rows: done };
         let has_labels = labels.is_some();
         let table = |checkpoint: &Checkpoint| {
@@ -298,8 +305,8 @@ impl Folder {
         fs::create_dir_all(&self.0).map_err(Error::io("create folder", &self.0))
     }
 
-    /// The state of the same sweep, from its beginning where there is none.
-    fn resume(&self, identity: &Identity) -> Result<(State, Vec<Row>)> {
+    /// The state of the same sweep and its rows, if they `fit` it; from its beginning where there is none.
+    fn resume(&self, identity: &Identity, fit: impl Fn(&State, &[Row]) -> bool) -> Result<(State, Vec<Row>)> {
         let path = self.0.join("checkpoint.json");
         if !path.exists() {
             return Ok(Default::default());
@@ -313,6 +320,9 @@ impl Folder {
                  another folder",
                 path.display()
             )));
+        }
+        if !fit(&checkpoint.state, &checkpoint.rows) {
+            return Err(Error::file(&path, "is damaged: its sums and rows are not those of this sweep"));
         }
         Ok((checkpoint.state, checkpoint.rows))
     }

@@ -52,8 +52,8 @@ impl Array {
         let known = file.read(&mut first).and_then(|_| file.rewind());
         known.map_err(Error::io("read", path))?;
         match first {
-            [b'P', b'K'] => open_npz(path, file, key, preferred),
-            [0x1f, 0x8b] => read_stream(MultiGzDecoder::new(BufReader::new(file)), origin),
+            [b'P', b'K'] => open_npz(path, (file, length), key, preferred),
+            [0x1f, 0x8b] => read_stream(MultiGzDecoder::new(BufReader::new(file)), length, origin),
             _ => {
                 // Unbuffered, so that the file stands at the first value afterwards.
                 let header = Header::read(&mut file, &origin)?;
@@ -138,7 +138,12 @@ fn open_file(path: &Path) -> Result<(File, u64)> {
     Ok((file, metadata.len()))
 }
 
-fn open_npz(path: &Path, file: File, key: Option<&str>, preferred: &[&str]) -> Result<Array> {
+fn open_npz(
+    path: &Path,
+    (file, length): (File, u64),
+    key: Option<&str>,
+    preferred: &[&str],
+) -> Result<Array> {
     let origin = Origin { path, key: None };
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| unzip(origin, e))?;
     let keys = keys(&archive, origin)?;
@@ -161,7 +166,8 @@ fn open_npz(path: &Path, file: File, key: Option<&str>, preferred: &[&str]) -> R
     };
     let origin = Origin { path, key: Some(key) };
     let entry = archive.by_name(&format!("{key}.npy")).map_err(|e| unzip(origin, e))?;
-    read_stream(entry, origin)
+    let packed = entry.compressed_size().min(length);
+    read_stream(entry, packed, origin)
 }
 
 fn keys(archive: &ZipArchive<BufReader<File>>, origin: Origin<'_>) -> Result<Vec<String>> {
@@ -188,12 +194,26 @@ fn unzip(origin: Origin<'_>, error: ZipError) -> Error {
     }
 }
 
-/// Reads an `.npy` or IDX file out of a stream.
-fn read_stream(reader: impl Read, origin: Origin<'_>) -> Result<Array> {
+/// Reads an `.npy` or IDX file out of a stream that unpacks `packed` bytes of a file.
+fn read_stream(reader: impl Read, packed: u64, origin: Origin<'_>) -> Result<Array> {
     // A decoder is read in pieces as small as the header's fields.
     let mut reader = BufReader::new(reader);
     let header = Header::read(&mut reader, &origin)?;
+    let (promised, most) = (header.value_bytes, most_unpacked(packed));
+    if promised as u64 > most {
+        return Err(origin.fault(format_args!(
+            "holds {packed} compressed bytes where its header promises {promised} of values; at most {most} are \
+             unpacked from so few"
+        )));
+    }
     read_values(reader, header, origin)
+}
+
+/// How many bytes are unpacked out of so many: no more than deflate can hold, and far more than a hundred times as many
+/// only up to a gibibyte, so that a small file cannot fill the memory.
+fn most_unpacked(packed: u64) -> u64 {
+    let possible = packed.saturating_mul(1032).saturating_add(64);
+    possible.min(packed.saturating_mul(100).max(1 << 30))
 }
 
 /// Reads the values that follow a header into memory.
@@ -316,9 +336,21 @@ mod tests {
         let promise = "8 bytes of values where its header promises 8796093022208";
         assert!(read(&file, None).unwrap_err().contains(promise));
         assert!(read(&npy("<f8", true, &shape, &[0; 8]), None).unwrap_err().contains(promise));
+        let promise = "compressed bytes where its header promises 8796093022208 of values; at most";
         assert!(read(&npz(&[("b.npy", b""), ("a.npy", &file)]), Some("a")).unwrap_err().contains(promise));
         let file = gzip(&idx(14, &[1 << 20, 1 << 20], &[0; 8]));
         assert!(read(&file, None).unwrap_err().contains(promise));
+    }
+
+    #[test]
+    fn what_compresses_well_is_unpacked() {
+        let file = npy("|u1", false, &[4 << 20], &vec![0; 4 << 20]);
+        let packed = npz(&[("b.npy", b""), ("a.npy", &file)]);
+        assert!(packed.len() < file.len() / 900);
+        assert_eq!(read(&packed, Some("a")).unwrap().1.len(), 4 << 20);
+        assert_eq!(most_unpacked(10), 10_384);
+        assert_eq!(most_unpacked(2 << 20), 1 << 30);
+        assert_eq!(most_unpacked(1 << 30), 100 << 30);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::temporary::Temporary;
 use crate::{Error, Result};
 
 /// A folder that is filled under a temporary name, beside where it shall be, and gets its name when it is
@@ -13,7 +14,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct OutputFolder {
     path: PathBuf,
-    temporary: TempDir,
+    temporary: Temporary<TempDir>,
 }
 
 impl OutputFolder {
@@ -55,7 +56,8 @@ impl OutputFolder {
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
         // Its own name would mean nothing to the user.
-        let temporary = builder.tempdir_in(parent).map_err(|error| failed(error.kind().into()))?;
+        let made = Temporary::create(|| Ok((builder.tempdir_in(parent)?, ())));
+        let (temporary, ()) = made.map_err(|error| failed(error.kind().into()))?;
         Ok(Self { path: path.to_path_buf(), temporary })
     }
 
@@ -94,7 +96,7 @@ impl OutputFolder {
         };
         renamed.map_err(Error::io("write", &path))?;
         // What is no longer there need not be removed.
-        let _ = temporary.keep();
+        let _ = temporary.settle(TempDir::keep);
         Ok(())
     }
 }

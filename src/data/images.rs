@@ -1,12 +1,14 @@
 //! Folders of images.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageReader};
+use image::{DynamicImage, ImageFormat, ImageReader};
 
 use super::array::Array;
 use super::dtype::Format;
+use super::jpeg;
 use crate::{Error, Result};
 
 /// Reads the `.png`, `.jpg` and `.jpeg` files of a folder, in order of their names, as one array of bytes of
@@ -54,14 +56,33 @@ fn sizes([channels, height, width]: [usize; 3]) -> String {
     format!("{width} x {height} in {colour}")
 }
 
+/// The most pixels that a byte of a file can stand for: one bit each, in data that deflate to a 1032nd. JPEG packs less.
+const MOST_PIXELS: u64 = 8 * 1032;
+
 /// Appends an image, one channel after the other, to `bytes`; returns `[channels, height, width]`.
 fn read_image(path: &Path, bytes: &mut Vec<u8>) -> Result<[usize; 3]> {
-    // The content decides, not the extension. The decoders' own limit of 512 MiB stays in force.
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
-    let image = reader.map_err(Error::io("read", path))?.decode().map_err(|e| {
-        let reason = e.to_string().replace('\n', " ");
+    let file = fs::read(path).map_err(Error::io("read", path))?;
+    let unreadable = |reason: &str| {
+        let reason = reason.replace('\n', " ");
         Error::file(path, format!("is no image that can be read: {reason}"))
-    })?;
+    };
+    // The content decides, not the extension.
+    let reader = || ImageReader::new(Cursor::new(&file)).with_guessed_format();
+    let of_format = reader().map_err(Error::io("read", path))?;
+    if of_format.format() == Some(ImageFormat::Jpeg) && !jpeg::is_whole(&file) {
+        return Err(unreadable("it ends early"));
+    }
+    // Looked at first: decoders set memory aside for all pixels that the header promises.
+    let (width, height) = of_format.into_dimensions().map_err(|e| unreadable(&e.to_string()))?;
+    if u64::from(width) * u64::from(height) > MOST_PIXELS * file.len() as u64 {
+        let length = file.len();
+        return Err(unreadable(&format!(
+            "{length} bytes cannot hold the {width} x {height} pixels it promises"
+        )));
+    }
+    // The decoders' own limit of 512 MiB stays in force.
+    let image = reader().map_err(Error::io("read", path))?;
+    let image = image.decode().map_err(|e| unreadable(&e.to_string()))?;
     let [height, width] = [image.height() as usize, image.width() as usize];
     let (pixels, channels, alpha) = match &image {
         DynamicImage::ImageLuma8(pixels) => (pixels.as_raw(), 1, false),
@@ -147,5 +168,60 @@ mod tests {
             fs::write(&second, &whole[..end]).unwrap();
             assert!(open(dir.path()).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn every_truncated_jpeg_is_an_error() {
+        // Its decoder fills what is missing with grey.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jpg");
+        RgbImage::from_fn(40, 24, |x, y| Rgb([(6 * x) as u8, (9 * y) as u8, (x * y) as u8]))
+            .save(&path)
+            .unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert_eq!(open(dir.path()).unwrap().row_shape(), [3, 24, 40]);
+        for end in 0..whole.len() {
+            fs::write(&path, &whole[..end]).unwrap();
+            let fault = open(dir.path()).unwrap_err();
+            assert!(
+                fault.contains("is no image that can be read") && !fault.contains('\n'),
+                "{end}: {fault}"
+            );
+        }
+        // Cameras write more behind the end.
+        fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
+        assert_eq!(open(dir.path()).unwrap().row_shape(), [3, 24, 40]);
+    }
+
+    #[test]
+    fn pixels_that_a_file_cannot_hold_take_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.png");
+        GrayImage::new(4, 3).save(&path).unwrap();
+        let mut file = fs::read(&path).unwrap();
+        for size in [20_000_u32, 100_000] {
+            // The header's size, and its checksum over it.
+            file[16..20].copy_from_slice(&size.to_be_bytes());
+            file[20..24].copy_from_slice(&size.to_be_bytes());
+            let mut sum = flate2::Crc::new();
+            sum.update(&file[12..29]);
+            file[29..33].copy_from_slice(&sum.sum().to_be_bytes());
+            fs::write(&path, &file).unwrap();
+            let fault = open(dir.path()).unwrap_err();
+            assert!(fault.contains(&format!("cannot hold the {size} x {size} pixels")), "{fault}");
+        }
+        let jpeg = dir.path().join("a.jpg");
+        GrayImage::new(16, 8).save(&jpeg).unwrap();
+        fs::remove_file(&path).unwrap();
+        let mut file = fs::read(&jpeg).unwrap();
+        let frame = file.windows(2).position(|bytes| bytes == [0xff, 0xc0]).unwrap();
+        file[frame + 5..frame + 9].fill(0xff);
+        fs::write(&jpeg, &file).unwrap();
+        let fault = open(dir.path()).unwrap_err();
+        assert!(fault.contains("cannot hold the 65535 x 65535 pixels"), "{fault}");
+        // What is really there is read, however well it packs.
+        fs::remove_file(&jpeg).unwrap();
+        GrayImage::new(2000, 2000).save(&path).unwrap();
+        assert_eq!(open(dir.path()).unwrap().row_shape(), [1, 2000, 2000]);
     }
 }

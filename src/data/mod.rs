@@ -9,11 +9,13 @@ mod dtype;
 mod folder;
 mod header;
 mod images;
+mod jpeg;
 mod labels;
 mod normalization;
 mod npy;
 mod npz;
 mod output;
+mod temporary;
 
 pub use dataset::{Dataset, ReadOptions};
 pub use folder::OutputFolder;
@@ -22,6 +24,7 @@ pub use normalization::Normalization;
 pub use npy::{Element, NpyWriter, array_names, read_array, write_npy};
 pub use npz::{NpzEntry, NpzWriter, write_npz};
 pub use output::{OutputFile, write_whole};
+pub(crate) use temporary::remove_temporaries;
 
 #[cfg(test)]
 mod testing;

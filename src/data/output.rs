@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
+use super::temporary::Temporary;
 use crate::{Error, Result};
 
 /// As many links as Linux follows.
@@ -30,7 +31,7 @@ pub struct OutputFile {
 #[derive(Debug)]
 enum Target {
     /// The temporary file's name is changed to the destination.
-    Rename { temporary: TempPath, destination: PathBuf },
+    Rename { temporary: Temporary<TempPath>, destination: PathBuf },
     /// The temporary file, which has no name, is copied into this one.
     Copy(File),
 }
@@ -82,7 +83,7 @@ impl OutputFile {
             Target::Rename { temporary, destination } => {
                 // Windows renames no open file.
                 drop(file);
-                temporary.persist(destination).map_err(|e| e.error)
+                temporary.settle(|temporary| temporary.persist(destination)).map_err(|e| e.error)
             }
             Target::Copy(mut into) => {
                 file.rewind()?;
@@ -158,7 +159,11 @@ fn open(path: &Path) -> io::Result<(File, Target)> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let (file, temporary) = builder.tempfile_in(folder).map_err(plain)?.into_parts();
+    let made = Temporary::create(|| {
+        let (file, path) = builder.tempfile_in(folder)?.into_parts();
+        Ok((path, file))
+    });
+    let (temporary, file) = made.map_err(plain)?;
     if let Some(permissions) = old {
         file.set_permissions(permissions)?;
     }

@@ -34,7 +34,8 @@ impl Chunks {
     ) -> Result<Self> {
         let fit = budget.saturating_sub(fixed) / bytes_per_item.max(1);
         if fit == 0 && total > 0 {
-            return Err(Error::Memory { what: what.to_owned(), needed: fixed + bytes_per_item, budget });
+            let needed = fixed.saturating_add(bytes_per_item);
+            return Err(Error::Memory { what: what.to_owned(), needed, budget });
         }
         Ok(Self::new(total, usize::try_from(fit).unwrap_or(usize::MAX).min(most)))
     }
@@ -211,7 +212,88 @@ mod tests {
         );
     }
 
+    /// Whether ranges cover `0..total`, each number once and in order, none of them empty.
+    fn covered(ranges: impl Iterator<Item = Range<usize>>, total: usize) -> bool {
+        let mut next = 0;
+        for range in ranges {
+            if range.start != next || range.is_empty() {
+                return false;
+            }
+            next = range.end;
+        }
+        next == total
+    }
+
     proptest! {
+        #[test]
+        fn chunks_stay_within_their_budget(
+            total in 0usize..1 << 20, bytes_per_item: u64, fixed: u64, budget: u64, small: bool, most in 0usize..5000,
+        ) {
+            let [bytes_per_item, fixed, budget] =
+                [bytes_per_item, fixed, budget].map(|bytes| if small { bytes % (1 << 20) } else { bytes });
+            match Chunks::within("a test", total, bytes_per_item, fixed, budget, most) {
+                Err(Error::Memory { needed, .. }) => {
+                    prop_assert!(total > 0);
+                    prop_assert!(u128::from(budget) < u128::from(fixed) + u128::from(bytes_per_item.max(1)));
+                    prop_assert_eq!(needed, fixed.saturating_add(bytes_per_item));
+                }
+                Err(error) => prop_assert!(false, "{error}"),
+                Ok(chunks) => {
+                    prop_assert!(covered(chunks.iter(), total));
+                    prop_assert_eq!(chunks.iter().count(), chunks.count());
+                    prop_assert!(chunks.size() <= most.max(1));
+                    let held = u128::from(fixed) + u128::from(bytes_per_item) * chunks.size() as u128;
+                    prop_assert!(total == 0 || held <= u128::from(budget), "{chunks:?} holds {held} of {budget}");
+                }
+            }
+        }
+
+        /// Work is finished in order, each piece once, and never more of it is started than is to be in flight.
+        #[test]
+        fn overlapped_work_is_done_once_and_in_order(total in 0usize..300, size in 0usize..50) {
+            let engine = crate::engine::Cpu::<f32>::new();
+            let (started, mut finished) = (std::cell::Cell::new(0), vec![]);
+            overlapped(
+                &engine,
+                Chunks::new(total, size),
+                |range| {
+                    started.set(started.get() + 1);
+                    Ok(range.start)
+                },
+                |range, start| {
+                    assert_eq!(range.start, start);
+                    finished.push(range);
+                    assert!(started.get() - finished.len() < engine.in_flight().max(1));
+                    Ok(())
+                },
+            )
+            .unwrap();
+            prop_assert_eq!(started.get(), finished.len());
+            prop_assert!(covered(finished.into_iter(), total));
+        }
+
+        /// With as much memory as is asked for, and not a byte less, there is a plan.
+        #[test]
+        fn the_least_budget_is_enough(
+            points in 1usize..5000, anchors in 1usize..5000, bytes_per_point in 1u64..1 << 20,
+            bytes_per_jet in 1u64..1 << 24, bytes_to_make_jet in 0u64..1 << 24, scratch in 0u64..1 << 26,
+            most_points in 1usize..10_000, most_jets in 1usize..5000,
+        ) {
+            let demand = EnvelopeDemand {
+                points, anchors, bytes_per_point, bytes_per_jet, bytes_to_make_jet, scratch, flops_per_pair: 100,
+                most_points, most_jets,
+            };
+            let Err(Error::Memory { needed, .. }) = demand.plan(0) else {
+                return Err(TestCaseError::fail("nothing is enough"));
+            };
+            prop_assert!(demand.plan(needed - 1).is_err());
+            let plan = demand.plan(needed);
+            prop_assert!(plan.is_ok());
+            if let Ok(plan) = plan {
+                prop_assert!(covered(plan.points.iter(), points) && covered(plan.anchors.iter(), anchors));
+            }
+        }
+
         #[test]
         fn a_plan_stays_within_its_budget(
             points in 1usize..200_000, anchors in 1usize..200_000,
@@ -238,8 +320,7 @@ mod tests {
                     let (p, a) = (plan.points.size() as u64, plan.anchors.size() as u64);
                     let work = p * a * flops_per_pair;
                     prop_assert!(work <= PATIENCE || p.min(a) == 1, "{plan:?} goes {work} without a look");
-                    prop_assert_eq!(plan.points.iter().map(|r| r.len()).sum::<usize>(), points);
-                    prop_assert_eq!(plan.anchors.iter().map(|r| r.len()).sum::<usize>(), anchors);
+                    prop_assert!(covered(plan.points.iter(), points) && covered(plan.anchors.iter(), anchors));
                 }
             }
         }

@@ -7,9 +7,11 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::data::{NpzEntry, NpzWriter, OutputFile, read_array};
 use crate::engine::Context;
 use crate::network::{Bend, Map, Network, Stages};
+use crate::tolerance::CLOSE;
 use crate::{Error, Result};
 
 use super::enumeration::{Crossing, Enumeration, Regions};
+use super::split::{entries, table};
 use super::walk::Source;
 
 impl Enumeration {
@@ -54,32 +56,53 @@ impl Enumeration {
             return Err(Error::file(path, "holds the regions of another network or box".to_owned()));
         }
         let radii = read("inradius")?;
-        let codes: Vec<u32> = read("code")?.into_iter().map(|word| word as u32).collect();
+        let odd = || Error::file(path, "holds arrays that do not belong together".to_owned());
+        let whole = |name: &str| -> Result<Vec<u32>> {
+            let is_whole = |v: &f64| v.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(v);
+            let numbers = read(name)?;
+            numbers.iter().all(is_whole).then(|| numbers.iter().map(|&v| v as u32).collect()).ok_or_else(odd)
+        };
+        let codes = whole("code")?;
         let found = Regions { count: radii.len(), codes, centres: read("centre")?, radii };
-        let open: Vec<[u32; 4]> = read("open")?
-            .chunks_exact(4)
-            .map(|row| [row[0] as u32, row[1] as u32, row[2] as u32, row[3] as u32])
-            .collect();
+        let open = whole("open")?;
+        let (open, rest) = open.as_chunks::<4>();
+        let bend = |stage: usize| &enumeration.stages().stages[stage].bend;
         let fits = found.count > 0
+            && rest.is_empty()
             && found.codes.len() == found.count * enumeration.words()
             && found.centres.len() == found.count * enumeration.dimension()
+            && found.centres.iter().all(|x| x.abs() <= 1.0 + CLOSE)
+            && found.radii.iter().all(|&radius| radius > 0.0 && radius <= 1.0 + CLOSE)
+            && found.codes.chunks_exact(enumeration.words().max(1)).all(|code| {
+                let mut layers = enumeration.layers().iter().enumerate();
+                layers.all(|(k, layer)| {
+                    (0..layer.units).all(|unit| has_piece(bend(k), unit, layer.get(code, unit)))
+                })
+            })
             && open.iter().all(|&[parent, stage, unit, piece]| {
                 let layer = enumeration.layers().get(stage as usize);
                 (parent as usize) < found.count
-                    && layer.is_some_and(|layer| {
-                        (unit as usize) < layer.units && (piece as usize) < layer.choices
-                    })
+                    && layer.is_some_and(|layer| (unit as usize) < layer.units)
+                    && has_piece(bend(stage as usize), unit as usize, piece)
             });
         if !fits {
-            return Err(Error::file(path, "holds arrays that do not belong together".to_owned()));
+            return Err(odd());
         }
         let crossing = |[parent, stage, unit, piece]: [u32; 4]| Crossing {
             parent,
             source: Source { stage, unit, piece },
         };
         let unresolved = read("unresolved")?.first().map_or(0, |&n| n as u64);
-        enumeration.restore(found, open.into_iter().map(crossing).collect(), unresolved);
+        enumeration.restore(found, open.iter().copied().map(crossing).collect(), unresolved);
         Ok(enumeration)
+    }
+}
+
+/// Whether a unit has a piece of this number.
+fn has_piece(bend: &Bend, unit: usize, number: u32) -> bool {
+    match bend {
+        Bend::Elementwise(tables) => (number as usize) < table(tables, unit).slopes.len(),
+        Bend::Largest(windows) => windows.codes[entries(windows, unit)].contains(&number),
     }
 }
 

@@ -120,6 +120,11 @@ impl Outputs {
             self.squares += g * g;
         }
     }
+
+    /// Whether values can have made these sums.
+    pub(super) fn are_sound(&self) -> bool {
+        self.sum.is_finite() && self.squares.is_finite() && self.squares >= 0.0
+    }
 }
 
 /// Sums over points of how far one spline is from its network.
@@ -158,6 +163,15 @@ impl Sums {
         let best = classes::largest((0..truth.len()).map(spline));
         self.agree += usize::from(best == classes::largest(truth));
         self.correct += usize::from(label.is_some_and(|label| outputs[best] == label as usize));
+    }
+
+    /// Whether so many points can have made these sums.
+    pub(super) fn are_sound(&self, points: usize, outputs: usize) -> bool {
+        let Self { squared, absolute, largest, agree, correct, width, violated } = *self;
+        width.is_finite()
+            && [squared, absolute, largest].iter().all(|sum| sum.is_finite() && *sum >= 0.0)
+            && agree.max(correct) <= points
+            && violated <= points.saturating_mul(outputs)
     }
 
     /// The row of sums over so many points; `row` has what is not measured.

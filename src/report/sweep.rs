@@ -55,6 +55,18 @@ pub struct State {
     rows: Vec<Sums>,
 }
 
+impl State {
+    /// Whether a sweep of these settings over so many points, of so many outputs, can have got here: what comes out of
+    /// a file need not.
+    pub fn fits(&self, settings: &SweepSettings, points: usize, outputs: usize) -> bool {
+        let rows = if self.points == 0 { 0 } else { settings.rows() };
+        self.points <= points
+            && self.rows.len() == rows
+            && self.outputs.are_sound()
+            && self.rows.iter().all(|sums| sums.are_sound(self.points, outputs))
+    }
+}
+
 /// A sweep over points `points` of a network's spline from `anchors`.
 pub struct Sweep<'a, E: SplineEngine> {
     /// The network.
@@ -144,7 +156,7 @@ impl<E: SplineEngine> Sweep<'_, E> {
     /// Runs from `state` on to the end; after each chunk of points `visit` sees the new state.
     ///
     /// # Errors
-    /// [`Error::Argument`] for axes or labels that do not fit; as [`envelopes`]; what `visit` says.
+    /// [`Error::Argument`] for axes, labels or a state that do not fit; as [`envelopes`]; what `visit` says.
     pub fn run(
         &self,
         mut state: State,
@@ -157,6 +169,9 @@ impl<E: SplineEngine> Sweep<'_, E> {
         {
             let (labels, points) = (labels.len(), self.points.len());
             return Err(Error::Argument(format!("{labels} labels for {points} points")));
+        }
+        if !state.fits(&self.settings, self.points.len(), self.outputs.len()) {
+            return Err(Error::Argument("this is no state of this sweep".to_owned()));
         }
         if self.points.is_empty() {
             return Err(Error::Argument("a sweep needs points to be judged on".to_owned()));

@@ -173,6 +173,29 @@ fn external_weights_lie_beside_or_below_the_model() {
 }
 
 #[test]
+fn external_weights_are_shared_by_few() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("w.bin"), [0; 8]).unwrap();
+    let path = folder.path().join("model.onnx");
+    let sharing = |constants: usize| {
+        let mut graph = external(&[("location", "w.bin")]);
+        let first = graph.proto.initializer[0].clone();
+        let mut sum = "x".to_owned();
+        for i in 0..constants {
+            let name = format!("c{i}");
+            graph = graph.initializer(TensorProto { name: Some(name.clone()), ..first.clone() });
+            graph = graph.node("Mul", &[&sum, &name], &[&format!("s{i}")], vec![]);
+            sum = format!("s{i}");
+        }
+        fs::write(&path, graph.last("Relu", &[&sum], vec![]).bytes()).unwrap();
+        open(&path)
+    };
+    sharing(6).unwrap();
+    let message = sharing(1000).unwrap_err().to_string();
+    assert!(message.contains("'w.bin', which is read more than 8 times over"), "{message}");
+}
+
+#[test]
 fn long_graphs() {
     let mut long = graph(13, &[2]);
     for i in 0..5000 {

@@ -1,8 +1,9 @@
 //! Weights in files of their own.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -13,7 +14,13 @@ pub(super) struct Weights<'a> {
     pub(super) hash: Sha256,
     /// Bytes of the model and of what was read beside it.
     pub(super) bytes: u64,
+    /// Bytes that were read of each external file.
+    pub(super) read: HashMap<PathBuf, u64>,
 }
+
+/// How often over an external file may be read: constants may share bytes, as tied weights do, but a small file must not
+/// fill the memory.
+const OFTEN: u64 = 8;
 
 impl Weights<'_> {
     /// Reads `needed` bytes that `entries` (keys and values of the file) point to.
@@ -60,6 +67,11 @@ impl Weights<'_> {
                 "needs {needed} bytes from byte {offset} of '{shown}', which has {} bytes",
                 metadata.len()
             ));
+        }
+        let before = self.read.entry(path.clone()).or_default();
+        *before += needed as u64;
+        if *before > OFTEN.saturating_mul(metadata.len()) {
+            return Err(format!("lies in '{shown}', which is read more than {OFTEN} times over"));
         }
         let mut file = fs::File::open(&path).map_err(failed)?;
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;

@@ -31,6 +31,7 @@ mod tensor;
 mod wire;
 mod write;
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -123,7 +124,7 @@ pub fn from_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
     let opset = opset(&file.opsets)?;
     let graph = file.graph.ok_or_else(|| Error::Graph("the file holds no graph".to_owned()))?;
     let (hash, length) = (Sha256::new_with_prefix(bytes), bytes.len() as u64);
-    let mut weights = Weights { folder, hash, bytes: length };
+    let mut weights = Weights { folder, hash, bytes: length, read: HashMap::new() };
     let (network, batch) = graph::import(&graph, opset, options, &mut weights)?;
     let (ir_version, producer_name, producer_version) =
         (file.ir_version, file.producer_name, file.producer_version);

@@ -1,6 +1,6 @@
 //! Reading spline files.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -44,8 +44,8 @@ impl SplineFile {
     /// [`Error::Io`], [`Error::File`] with the reason.
     pub fn open(path: &Path) -> Result<Self> {
         let io = || Error::io("read", path);
-        let mut file = File::open(path).map_err(io())?;
-        let kind = file.metadata().map_err(io())?;
+        // Looked at first: to open a pipe would wait for its other end.
+        let kind = fs::metadata(path).map_err(io())?;
         if kind.is_dir() {
             return Err(Error::Io {
                 action: "read",
@@ -53,6 +53,10 @@ impl SplineFile {
                 source: std::io::ErrorKind::IsADirectory.into(),
             });
         }
+        if !kind.is_file() {
+            return Err(Error::file(path, "is no regular file; splines are read from regular files only"));
+        }
+        let mut file = File::open(path).map_err(io())?;
         let whole = kind.len();
         let foreign = |reason: &str| Error::file(path, format!("is not a Fenchel spline: {reason}"));
         let mut length = [0; 8];
