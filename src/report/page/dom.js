@@ -30,9 +30,6 @@ function atWidth(element, draw) {
   }).observe(element);
 }
 
-// A colour or other property as it is now, in the light or the dark; for canvases, which know no variables.
-const styleOf = (element, property) => getComputedStyle(element)[property];
-
 async function copy(text, source) {
   try {
     await navigator.clipboard.writeText(text);

@@ -2,7 +2,8 @@
 // A picture on a canvas that is dragged, pinched, turned by the wheel and moved by keys. What is in the middle stays within the picture.
 
 // `draw(pen, view)` draws it: `view.scale` pixels of the canvas for one of the picture, whose corner is at `view.left`, `view.top`.
-// `point(x, y)` hears where in the picture the pointer is, or what is in the middle when keys move it; `point()` that the pointer left.
+// `point(x, y)` hears where in the picture the pointer is, `point(x, y, true)` what is in the middle when keys move it,
+// `point()` that the pointer left.
 function panzoom(canvas, { width, height, draw, point }) {
   const pen = canvas.getContext('2d');
   const view = { scale: 1, left: 0, top: 0, fitted: true };
@@ -130,7 +131,7 @@ function panzoom(canvas, { width, height, draw, point }) {
     if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[event.key]();
-    point(...view.middle());
+    point(...view.middle(), true);
   });
 
   new ResizeObserver(() => {

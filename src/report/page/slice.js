@@ -90,8 +90,8 @@ function drawSlice({
     say();
   }
 
-  function point(x, y) {
-    byKeys = canvas.matches(':focus-visible') && x !== undefined && x === view.middle()[0] && y === view.middle()[1];
+  function point(x, y, keys = false) {
+    byKeys = keys;
     // What was read last stays when the pointer leaves, so that layers can be gone through.
     if (x >= 0 && y >= 0 && x <= width && y <= height) {
       read([Math.min(width - 1, Math.floor(x)), Math.min(height - 1, Math.floor(y))]);
@@ -116,7 +116,7 @@ function drawSlice({
   }
 
   canvas.addEventListener('focus', () => {
-    if (canvas.matches(':focus-visible')) point(...view.middle());
+    if (canvas.matches(':focus-visible')) point(...view.middle(), true);
   });
   canvas.addEventListener('blur', () => point());
 
