@@ -105,7 +105,7 @@ fn paper_shows_all_figures_in_light_colours_and_no_controls() {
     assert_eq!(browser.run("return getComputedStyle(document.querySelector('h1')).color", &[]), light);
     let seen = "const seen = (element) => element.checkVisibility({ contentVisibilityAuto: true }) && element.getBoundingClientRect().height > 5; return [
         [...document.querySelectorAll('figure')].filter((figure) => ![...figure.querySelectorAll('.drawing > *')].some(seen)).map((figure) => figure.id),
-        [...document.querySelectorAll('figure pre, .plot svg, .sheet, .matrix svg, canvas, .small img, details.data table')].filter((part) => !seen(part)).map((part) => part.outerHTML.slice(0, 120)),
+        [...document.querySelectorAll('figure pre, .plot svg, .sheet, .matrix svg, canvas, .small img, details.data:not(.unprinted) table')].filter((part) => !seen(part)).map((part) => part.outerHTML.slice(0, 120)),
         [...document.querySelectorAll('button:not(.file), input, .tools, nav')].filter(seen).map((control) => control.outerHTML.slice(0, 120))]";
     assert_eq!(browser.run(seen, &[]), json!([[], [], []]));
     browser.medium("", false);

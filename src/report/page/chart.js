@@ -87,7 +87,7 @@ function chart({ title, x, y, series }) {
         svg(
           'text',
           { x: left - 7, y: axes.y.at(rows[i]) + 4, 'text-anchor': 'end' },
-          y.unit === 'share' ? percent(rows[i]) : short(rows[i]),
+          y.unit === 'share' ? `${short(100 * rows[i])}\u2009%` : short(rows[i]),
         ),
       );
     }
@@ -146,10 +146,9 @@ function chart({ title, x, y, series }) {
     }
     reading.replaceChildren(el('strong', {}, `${plain(places[at])} ${x.name}`), el('ul', {}, lines));
     reading.hidden = false;
-    const width = box.clientWidth,
-      aside = place > width / 2;
-    reading.style.left = aside ? 'auto' : `${place + 10}px`;
-    reading.style.right = aside ? `${width - place + 10}px` : 'auto';
+    // Below the lines, which it would hide.
+    const most = box.clientWidth - reading.offsetWidth;
+    reading.style.left = `${Math.max(0, Math.min(most, place - reading.offsetWidth / 2))}px`;
   }
 
   function leave() {

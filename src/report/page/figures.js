@@ -40,7 +40,12 @@ function drawing(figure) {
 }
 
 function command(text) {
-  const code = el('code', {}, text);
+  // Lines end between options, not within them.
+  const code = el(
+    'code',
+    {},
+    text.split(/( (?=-))/).map((part) => (part === ' ' ? part : el('span', {}, part))),
+  );
   const button = el(
     'button',
     {

@@ -22,8 +22,7 @@ function plain(value, digits = DIGITS) {
   return signed(size >= 10 ** digits ? Math.round(value).toLocaleString('en-GB') : value.toPrecision(digits));
 }
 
-const percent = (share, digits = 3) =>
-  typeof share === 'number' ? `${signed(String(Number((100 * share).toPrecision(digits))))}\u2009%` : '\u2013';
+const percent = (share, digits = 3) => `${signed(share === 0 ? '0' : (100 * share).toPrecision(digits))}\u2009%`;
 
 function duration(seconds) {
   if (seconds < 60) return `${Number(seconds.toPrecision(seconds < 1 ? 2 : 3))}\u2009s`;

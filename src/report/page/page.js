@@ -39,16 +39,13 @@ function modelFacts({ file, bytes, sha256, document: model }) {
   ]);
 }
 
-// Values of a report as they come: numbers, text, ranges [a, b].
-const asItComes = (value, key) => {
-  if (Array.isArray(value))
-    return key === 'shape'
-      ? shapeOf(value)
-      : value.length === 2
-        ? `${plain(value[0])} to ${plain(value[1] - 1)}`
-        : value.join(', ');
-  return typeof value === 'number' ? number(value) : value;
-};
+// Values as they come: text, numbers, shapes, ranges of rows.
+function asItComes(value, key) {
+  if (key === 'memory' && typeof value === 'number') return el('data', { value }, `${plain(value / 2 ** 20)}\u2009MiB`);
+  if (typeof value === 'number') return number(value);
+  if (!Array.isArray(value)) return value;
+  return key === 'shape' || value.length !== 2 ? shapeOf(value) : `${plain(value[0])} to ${plain(value[1] - 1)}`;
+}
 const map = (object) => Object.entries(object ?? {}).map(([key, value]) => [words(key), asItComes(value, key)]);
 
 function modelSection() {

@@ -75,7 +75,7 @@ function sweepTable(ways) {
     { name: 'accuracy', unit: 'share' },
     { name: 'half-width' },
     { name: 'outside', unit: 'share' },
-    'curvature of the error bar',
+    'error bar',
   ];
   const fields = [
     'relative_rmse',
