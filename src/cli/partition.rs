@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::data::{NpzEntry, NpzWriter, OutputFile};
 use crate::engine::{Context, Cpu};
 use crate::network::Network;
-use crate::regions::{Classes, CodeLayer, Count, Mesh, Partition, Segment};
+use crate::regions::{Classes, CodeLayer, Mesh, Partition, Segment};
 use crate::render::{Fill, partition_svg, read_plane};
 use crate::spline::slice::Slice;
 use crate::{Error, Result};
@@ -49,6 +49,10 @@ pub(super) struct Arguments {
     /// Only count them: no region is kept, so that there may be any number
     #[arg(long, conflicts_with_all = ["npz", "svg"])]
     pub count: bool,
+
+    /// End the count once there are more than so many
+    #[arg(long, value_name = "N", requires = "count", value_parser = clap::value_parser!(u64).range(1..))]
+    pub budget: Option<u64>,
 
     /// Where they go as arrays, with codes and slopes in input space
     #[arg(long, value_name = "P.npz")]
@@ -104,9 +108,12 @@ struct Layer {
 struct Counted {
     label: &'static str,
     count: u64,
-    area: f64,
+    /// Absent where capped: what was found by then is left to chance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    area: Option<f64>,
     seconds: f64,
-    tiny: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tiny: Option<u64>,
     layers: Vec<Layer>,
 }
 
@@ -159,19 +166,21 @@ pub(super) fn partition(session: &Session, arguments: &Arguments) -> Result<()> 
     let start = Instant::now();
     let sliced = network.on_slice(&slice.origin, &[&slice.u, &slice.v])?;
     if arguments.count {
-        let Count { regions, area, tiny, layers } =
-            Partition::count(&sliced, context).map_err(with_advice)?;
-        let (seconds, layers) = (start.elapsed().as_secs_f64(), layers.iter().map(layer).collect());
-        let counted = Counted { label: "exact", count: regions, area, seconds, tiny, layers };
+        let budget = arguments.budget.unwrap_or(u64::MAX);
+        let count = Partition::count_up_to(&sliced, budget, context).map_err(with_advice)?;
+        let counted = Counted {
+            label: if count.capped { "capped" } else { "exact" },
+            count: count.regions,
+            area: (!count.capped).then_some(count.area),
+            seconds: start.elapsed().as_secs_f64(),
+            tiny: (!count.capped).then_some(count.tiny),
+            layers: count.layers.iter().map(layer).collect(),
+        };
         if let Some(mut json) = json {
             json.put(&serde_json::to_vec(&counted).map_err(|e| Error::Graph(e.to_string()))?)?;
             json.commit()?;
         }
-        return session.print(&counted, || {
-            format!(
-                "{regions} regions (exact), {tiny} of them below 1e-9 of the area, {seconds:.4} s\narea {area:.12}\n"
-            )
-        });
+        return session.print(&counted, || count_text(&counted));
     }
     let partition = Partition::new(&sliced, context).map_err(with_advice)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -330,6 +339,16 @@ fn write_arrays(
         },
     )?;
     writer.finish()
+}
+
+fn count_text(counted: &Counted) -> String {
+    let Counted { label, count, seconds, .. } = counted;
+    match (counted.tiny, counted.area) {
+        (Some(tiny), Some(area)) => format!(
+            "{count} regions ({label}), {tiny} of them below 1e-9 of the area, {seconds:.4} s\narea {area:.12}\n"
+        ),
+        _ => format!("more than {count} regions ({label}), {seconds:.4} s\n"),
+    }
 }
 
 fn text(summary: &Summary) -> String {

@@ -55,14 +55,25 @@ pub struct Partition {
 /// How many regions a [`Partition`] has, when none of them is kept.
 #[derive(Debug, Clone)]
 pub struct Count {
-    /// How many regions there are.
+    /// How many regions there are; the budget, where that ended it.
     pub regions: u64,
-    /// The area of all of them together: 4 but for rounding.
+    /// Whether the budget ended it: there are more regions than that.
+    pub capped: bool,
+    /// The area of all regions that were found: 4 but for rounding, or less where the budget ended it.
     pub area: f64,
-    /// How many are below [`TINY`] of the slice.
+    /// How many of those are below [`TINY`] of the slice.
     pub tiny: u64,
     /// The layers that bend.
     pub layers: Vec<CodeLayer>,
+}
+
+/// What becomes of regions as they are found.
+#[derive(Debug, Clone, Copy)]
+enum Goal {
+    /// They are kept.
+    Keep,
+    /// They are counted, up to so many.
+    Count(u64),
 }
 
 /// One region of a [`Partition`].
@@ -109,7 +120,7 @@ impl Partition {
     /// context's budget; [`Error::Cancelled`].
     pub fn new(network: &Network, context: &Context) -> Result<Self> {
         let (stages, layers) = prepare(network, context)?;
-        let found = search(&stages, &layers, false, context)?;
+        let found = search(&stages, &layers, Goal::Keep, context)?;
         let outputs = stages.targets.last().map_or(0, |target| target.norms.len());
         Ok(Self::join(&found, outputs, layers))
     }
@@ -119,10 +130,20 @@ impl Partition {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn count(network: &Network, context: &Context) -> Result<Count> {
+        Self::count_up_to(network, u64::MAX, context)
+    }
+
+    /// The same, ended once more than `budget` regions are found.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn count_up_to(network: &Network, budget: u64, context: &Context) -> Result<Count> {
         let (stages, layers) = prepare(network, context)?;
-        let found = search(&stages, &layers, true, context)?;
+        let found = search(&stages, &layers, Goal::Count(budget), context)?;
+        let regions: u64 = found.iter().map(|part| part.count).sum();
         Ok(Count {
-            regions: found.iter().map(|part| part.count).sum(),
+            regions: regions.min(budget),
+            capped: regions > budget,
             area: found.iter().map(|part| part.area).sum(),
             tiny: found.iter().map(|part| part.tiny).sum(),
             layers,
@@ -258,7 +279,11 @@ enum Part {
 }
 
 /// The regions, in an order that depends on nothing but the network.
-fn search(stages: &Stages, layers: &[CodeLayer], only_count: bool, context: &Context) -> Result<Vec<Found>> {
+fn search(stages: &Stages, layers: &[CodeLayer], goal: Goal, context: &Context) -> Result<Vec<Found>> {
+    let (only_count, budget) = match goal {
+        Goal::Keep => (false, u64::MAX),
+        Goal::Count(budget) => (true, budget),
+    };
     let words = layers.last().map_or(0, |layer| layer.words.end);
     let mut parts = vec![Part::Open(Item::whole(stages), vec![0; words])];
     for _ in 0..ROUNDS {
@@ -288,7 +313,7 @@ fn search(stages: &Stages, layers: &[CodeLayer], only_count: bool, context: &Con
         }
         parts = next;
     }
-    let held = AtomicU64::new(0);
+    let (held, counted) = (AtomicU64::new(0), AtomicU64::new(0));
     context.progress().start("partition", 1000);
     let found = parts.into_par_iter().with_max_len(1).map(|part| {
         let (item, code) = match part {
@@ -300,12 +325,17 @@ fn search(stages: &Stages, layers: &[CodeLayer], only_count: bool, context: &Con
         worker.code = code;
         worker.found.only_count = only_count;
         worker.stack.push(item);
-        let (mut steps, mut bytes) = (0_usize, 0);
+        let (mut steps, mut bytes, mut count) = (0_usize, 0, 0);
         while let Some(item) = worker.stack.pop() {
             worker.step(item);
             steps += 1;
             if steps.is_multiple_of(STEPS) || worker.stack.is_empty() {
                 context.check()?;
+                let more = worker.found.count - count;
+                count = worker.found.count;
+                if counted.fetch_add(more, Ordering::Relaxed) + more > budget {
+                    break;
+                }
                 let now = worker.found.bytes();
                 let all = held.fetch_add(now - bytes, Ordering::Relaxed) + now - bytes;
                 bytes = now;

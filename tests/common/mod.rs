@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod browser;
 pub mod place;
 pub mod regions;
 
