@@ -7,6 +7,24 @@
 //! finds every critical point.
 //!
 //! Fast evaluation is an engine's kernel; facts are pure `f64`.
+//!
+//! # Example
+//!
+//! ```
+//! use fenchel::engine::Activation;
+//!
+//! // The sigmoid bends up to 0 and down from there.
+//! assert_eq!(Activation::Sigmoid.inflections_in(-5.0, 5.0), Some(vec![0.0]));
+//! let split = Activation::Sigmoid.convex_split(-5.0, 5.0).expect("it has a split");
+//! let (convex, concave) = split.values(1.5);
+//! assert!((convex + concave - 1.0 / (1.0 + (-1.5_f64).exp())).abs() < 1e-15);
+//!
+//! // Its slope is proved to lie within these bounds, and its series converges within pi.
+//! let (low, high) = Activation::Sigmoid.range(1, -5.0, 5.0);
+//! assert!(low > 0.0 && (0.25..0.2501).contains(&high));
+//! let radius = Activation::Sigmoid.taylor_radius(0.0).expect("it is analytic");
+//! assert!((radius - std::f64::consts::PI).abs() < 1e-12);
+//! ```
 
 mod branch;
 mod convex;

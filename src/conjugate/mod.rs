@@ -19,6 +19,29 @@
 //!
 //! A Legendre spline by grid conjugation ([`LegendreSpline`]) has the pieces `s . x - f*(s)` of a sampled function: no
 //! gradients are asked for.
+//!
+//! # Example
+//!
+//! ```
+//! use fenchel::conjugate::{Grid, GridFunction, biconjugate, conjugate};
+//! use fenchel::engine::{Context, Cpu};
+//!
+//! // The conjugate of x^2 / 2 is s^2 / 2: exact at slopes that are points of the grid.
+//! let (engine, context) = (Cpu::<f64>::new(), Context::default());
+//! let grid = Grid::uniform(&[(-2.0, 2.0, 401)])?;
+//! let f = GridFunction::sampled(grid, |x| x[0] * x[0] / 2.0)?;
+//! let slopes = Grid::new(vec![vec![-1.0, 0.0, 0.5, 1.5]])?;
+//! let found = conjugate(&engine, &f, &slopes, &context)?;
+//! for (slope, value) in slopes.points().zip(found.function.values()) {
+//!     assert!((value - slope[0] * slope[0] / 2.0).abs() < 1e-12);
+//! }
+//!
+//! // The convex envelope of a double well is flat between the wells.
+//! let well = GridFunction::sampled(f.grid().clone(), |x| (x[0] * x[0] - 1.0).powi(2))?;
+//! let envelope = biconjugate(&engine, &well, &well.slopes(&[401])?, &context)?;
+//! assert!(envelope.function.values()[200].abs() < 1e-9 && well.values()[200] == 1.0);
+//! # Ok::<(), fenchel::Error>(())
+//! ```
 
 mod calculus;
 mod grid;

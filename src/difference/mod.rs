@@ -11,6 +11,25 @@
 //! value is off by about one rounding at most, relative to the value, for each term on the way;
 //! [`Difference::roundings`] counts them on the longest way. That times the epsilon of the scalar times the larger part
 //! is what differences are allowed.
+//!
+//! # Example
+//!
+//! ```
+//! use fenchel::data::{Dataset, ReadOptions};
+//! use fenchel::difference::Difference;
+//! use fenchel::engine::{Context, Cpu};
+//! use fenchel::network::onnx;
+//!
+//! let model = onnx::load("assets/moons.onnx".as_ref(), &onnx::LoadOptions::default())?;
+//! let data = Dataset::open("assets/moons.npz".as_ref(), &ReadOptions::default())?.select_range(0..100)?;
+//! let parts = model.network.convex_difference()?;
+//! let difference = Difference::new(&Cpu::<f64>::new(), &model.network, &parts)?;
+//!
+//! // The network is the convex part less the subtracted one, but for rounding.
+//! let agreement = difference.evaluate(&data, &[0, 1], false, &Context::default(), |_| Ok(()))?;
+//! assert!(agreement.epsilons <= agreement.allowed as f64);
+//! # Ok::<(), fenchel::Error>(())
+//! ```
 
 mod convexity;
 mod evaluate;

@@ -9,6 +9,21 @@
 //! products), and [`Interval`] carries proved bounds (values and Jacobians computed on it hold over a whole box).
 //!
 //! Each kernel is one file under [`cpu`]; the files of the same name under [`gpu`] and in `shaders/` are its twins.
+//!
+//! # Example
+//!
+//! ```
+//! use fenchel::engine::{Cpu, Engine, MaxAffineSpec, SplineEngine};
+//!
+//! // max(x - 0, -x - 0, 2 x - 3) at four points: two slopes that meet at 0, a third from 3 on.
+//! let engine = Cpu::<f64>::new();
+//! let slopes = engine.upload(&[1.0, -1.0, 2.0], &[3, 1])?;
+//! let conjugates = engine.upload(&[0.0, 0.0, 3.0], &[3])?;
+//! let points = engine.upload(&[-2.0, 0.0, 1.0, 4.0], &[4, 1])?;
+//! let found = engine.max_affine(&slopes, &conjugates, &points, &MaxAffineSpec::default())?;
+//! assert_eq!(found.values, [2.0, 0.0, 1.0, 5.0]);
+//! # Ok::<(), fenchel::Error>(())
+//! ```
 
 mod axes;
 pub mod context;

@@ -2,6 +2,29 @@
 //!
 //! A [`Network`] is free of any engine and keeps every node of its file, so that it can be cut at any of them.
 //! [`Network::compile`] makes a [`Program`] of it, which simplifies, lays out weights, and runs.
+//!
+//! # Example
+//!
+//! ```
+//! use fenchel::engine::{Context, Cpu};
+//! use fenchel::network::{Kind, onnx};
+//! use ndarray::array;
+//!
+//! let model = onnx::load("assets/moons.onnx".as_ref(), &onnx::LoadOptions::default())?;
+//! assert_eq!(model.network.kind(), Kind::PiecewiseAffine);
+//!
+//! // Outputs and Jacobians, in f64.
+//! let program = model.network.compile(&Cpu::<f64>::new())?;
+//! let x = array![[0.5, 0.25]];
+//! let values = program.values(x.view(), &Context::default())?;
+//! let jets = program.jets(&program.upload(x.view())?, &[0, 1])?;
+//! assert_eq!((values.dim(), jets.jacobians.shape()), ((1, 2), &[1, 2, 2][..]));
+//!
+//! // Any node may be the output.
+//! let hidden = model.network.cut(None, Some("relu1"))?.compile(&Cpu::<f64>::new())?;
+//! assert_eq!(hidden.outputs(), 16);
+//! # Ok::<(), fenchel::Error>(())
+//! ```
 
 mod bend;
 mod builder;

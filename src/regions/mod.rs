@@ -10,6 +10,27 @@
 //! [`affine_rows`] are the affine maps at points, [`reduce`] puts few in the place of many, and [`compare`] predicts those
 //! of one network from another's (Sattelberg, Cavalieri, Kirby, Peterson & Beveridge 2020, "Locally linear attributes of
 //! ReLU neural networks").
+//!
+//! # Example
+//!
+//! ```
+//! use fenchel::engine::Context;
+//! use fenchel::network::onnx;
+//! use fenchel::regions::{Partition, Polytope};
+//!
+//! let model = onnx::load("assets/moons.onnx".as_ref(), &onnx::LoadOptions::default())?;
+//! let context = Context::default();
+//!
+//! // All regions of the square with s and t in [-1, 1]: they tile it.
+//! let on_plane = model.network.on_slice(&[0.5, 0.25], &[&[1.5, 0.0], &[0.0, 1.0]])?;
+//! let partition = Partition::new(&on_plane, &context)?;
+//! assert!(partition.len() > 100 && (partition.area() - 4.0).abs() < 1e-9);
+//!
+//! // The region of a point in input space.
+//! let polytope = Polytope::new(&model.network, &[0.5, 0.25], None, &context)?;
+//! assert!(polytope.facets().len() >= 3);
+//! # Ok::<(), fenchel::Error>(())
+//! ```
 
 mod affine;
 mod ahead;

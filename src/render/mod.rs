@@ -3,6 +3,26 @@
 //! A plane is a [`Slice`](crate::spline::slice::Slice): pixel centres lie at `origin + s u + t v`, `s` to the right and
 //! `t` up, both in `[-1, 1]` from edge to edge. A [`Field`] is what has a value there; a [`Picture`] colours it band by
 //! band into a PNG file.
+//!
+//! # Example
+//!
+//! ```
+//! use fenchel::data::OutputFile;
+//! use fenchel::engine::{Context, Cpu};
+//! use fenchel::network::onnx;
+//! use fenchel::render::{NetworkField, Picture, Quantity};
+//! use fenchel::spline::slice::Slice;
+//!
+//! // The classes of a network of two inputs, 64 x 48 pixels.
+//! let model = onnx::load("assets/moons.onnx".as_ref(), &onnx::LoadOptions::default())?;
+//! let slice = Slice { origin: vec![0.5, 0.25], u: vec![1.5, 0.0], v: vec![0.0, 1.0] };
+//! let field = NetworkField::new(&Cpu::<f32>::new(), &model.network, &slice, Quantity::Class, &[0, 1])?;
+//! let folder = tempfile::tempdir().expect("a folder");
+//! let png = OutputFile::create(&folder.path().join("classes.png"))?;
+//! let drawn = Picture::new([48, 64]).draw(&field, png, None, &Context::default())?;
+//! assert_eq!(drawn.categories.values().sum::<u64>(), 48 * 64);
+//! # Ok::<(), fenchel::Error>(())
+//! ```
 
 mod boundary;
 mod category;

@@ -13,6 +13,37 @@
 //! and all outputs share their distances. Where the curvatures are valid, `L <= g <= U`: the certificate.
 //!
 //! Anchors and points are streamed: no array of points times anchors is ever stored.
+//!
+//! # Example
+//!
+//! ```
+//! use fenchel::data::{Dataset, ReadOptions};
+//! use fenchel::engine::{Context, Cpu, Search};
+//! use fenchel::network::onnx;
+//! use fenchel::spline::{Certificate, Label, NetworkJets, Spline, evaluate, secant};
+//!
+//! let model = onnx::load("assets/moons.onnx".as_ref(), &onnx::LoadOptions::default())?;
+//! let program = model.network.compile(&Cpu::<f64>::new())?;
+//! let data = Dataset::open("assets/moons.npz".as_ref(), &ReadOptions::default())?;
+//! let context = Context::default();
+//!
+//! // Tangents at 600 points, at the smallest curvature for which they bound the network at 150 others.
+//! let jets = NetworkJets::new(&program, data.select_range(0..600)?, vec![0, 1])?;
+//! let curvature = secant(&jets, &program, &[0, 1], &data.select_range(600..750)?, &context)?;
+//! let certificate = Certificate { curvature: curvature.clone(), label: Label::Tested };
+//! let spline = Spline { curvature, certificate, ..Spline::isotropic(1.0, 2)? };
+//!
+//! // There they hold; elsewhere they are an estimate.
+//! let tested = data.select_range(600..750)?;
+//! evaluate(&spline, &jets, &tested, Search::Pruned, &context, |chunk| {
+//!     let network = program.values(tested.rows(chunk.range.clone())?.view(), &context)?;
+//!     for ((lower, upper), g) in chunk.lower.iter().zip(&chunk.upper).zip(&network) {
+//!         assert!(lower - 1e-9 < *g && *g < upper + 1e-9);
+//!     }
+//!     Ok(())
+//! })?;
+//! # Ok::<(), fenchel::Error>(())
+//! ```
 
 mod active;
 pub mod curvature;
