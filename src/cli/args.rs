@@ -1,5 +1,6 @@
 //! Arguments as they are typed; what they mean is settled by the verbs.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use crate::engine::DeviceChoice;
 use super::recipe::{Axes, Making};
 use super::{
     conjugate, difference, distance, layers, legendre, operators, partition, plane, polynomial, reduce,
-    regions, render, sample, sheet, similarity, templates,
+    regions, render, report, sample, sheet, similarity, templates,
 };
 
 /// Turns trained neural networks into affine pieces and computes with them.
@@ -103,6 +104,8 @@ pub(super) enum Verb {
     Polynomial(polynomial::Arguments),
     /// Compare inputs by the network's parameter gradients, and classify by the most similar
     Similarity(similarity::Arguments),
+    /// Measure and draw a network and its splines, and put it all on one page
+    Report(report::Arguments),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory
@@ -422,6 +425,20 @@ impl List {
     }
 }
 
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, range) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            if range.len() == 1 {
+                write!(f, "{comma}{}", range.start)?;
+            } else {
+                write!(f, "{comma}{}..{}", range.start, range.end)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn memory(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -472,7 +489,7 @@ fn fix(text: &str) -> Result<Fix, String> {
     }
 }
 
-fn pieces(text: &str) -> Result<Pieces, String> {
+pub(super) fn pieces(text: &str) -> Result<Pieces, String> {
     match text.parse() {
         _ if text == "all" => Ok(Pieces::All),
         Ok(number) if number > 0 => Ok(Pieces::Some(number)),
@@ -488,7 +505,7 @@ fn shape(text: &str) -> Result<[usize; 4], String> {
         .ok_or_else(|| "expected four positive numbers, such as 2048,8192,784,10".to_owned())
 }
 
-fn size(text: &str) -> Result<Size, String> {
+pub(super) fn size(text: &str) -> Result<Size, String> {
     let numbers = text.split_once('x').map(|(width, height)| (width.parse::<u16>(), height.parse::<u16>()));
     match numbers {
         Some((Ok(width), Ok(height))) if width > 0 && height > 0 => {
@@ -522,6 +539,7 @@ mod tests {
     fn ranges_exclude_their_end() {
         assert_eq!(range("3..5"), Ok(3..5));
         assert_eq!(list("0,3..5"), Ok(List(vec![0..1, 3..5])));
+        assert_eq!(List(vec![0..1, 3..5]).to_string(), "0,3..5");
         for text in ["", "5..3", "3..3", "..5", "3..", "a..b", "-1..2"] {
             assert!(range(text).is_err(), "{text}");
         }

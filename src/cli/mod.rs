@@ -30,6 +30,7 @@ mod reduce;
 mod regions;
 mod regions_of_points;
 mod render;
+mod report;
 mod run;
 mod sample;
 mod session;
@@ -40,7 +41,7 @@ mod sweep;
 mod templates;
 mod what;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -73,45 +74,51 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// What was typed, as a shell would read it; the program by its name alone.
 fn command_line(typed: &[OsString]) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
-    let quoted = |word: &OsString| {
-        let word = word.to_string_lossy();
-        let is_plain = !word.is_empty() && word.chars().all(plain);
-        if is_plain { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-    };
-    let words = typed.iter().skip(1).map(quoted);
+    let words = typed.iter().skip(1).map(|word| quoted(word));
     std::iter::once("fenchel".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
+/// A word as a shell would read it.
+fn quoted(word: &OsStr) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
+    let word = word.to_string_lossy();
+    let is_plain = !word.is_empty() && word.chars().all(plain);
+    if is_plain { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 fn dispatch(arguments: Arguments, command: String) -> Result<()> {
-    let session = Session::new(&arguments.globals, command)?;
-    match arguments.verb {
-        Verb::Demo => demo::demo(&session),
-        Verb::Run(arguments) => run::run(&session, &arguments),
-        Verb::Fit(arguments) => fit::fit(&session, &arguments),
-        Verb::Eval(arguments) => eval::eval(&session, &arguments),
-        Verb::Pieces(arguments) => pieces::pieces(&session, &arguments),
-        Verb::Sweep(arguments) => sweep::sweep(&session, &arguments),
-        Verb::Conjugate(arguments) => conjugate::conjugate(&session, &arguments),
-        Verb::Sample(arguments) => sample::sample(&session, &arguments),
-        Verb::Legendre(arguments) => legendre::legendre(&session, &arguments),
-        Verb::Difference(arguments) => difference::difference(&session, &arguments),
-        Verb::Operators(arguments) => operators::operators(&session, &arguments),
-        Verb::Templates(arguments) => templates::templates(&session, &arguments),
-        Verb::Distance(arguments) => distance::distance(&session, &arguments),
-        Verb::Layers(arguments) => layers::layers(&session, &arguments),
-        Verb::Partition(arguments) => partition::partition(&session, &arguments),
-        Verb::Regions(arguments) => regions::regions(&session, &arguments),
-        Verb::Plane(arguments) => plane::plane(&session, &arguments),
-        Verb::Render(arguments) => render::render(&session, &arguments),
-        Verb::Sheet(arguments) => sheet::sheet(&session, &arguments),
-        Verb::Reduce(arguments) => reduce::reduce(&session, &arguments),
-        Verb::Compare(arguments) => reduce::compare(&session, &arguments),
-        Verb::Polynomial(arguments) => polynomial::polynomial(&session, &arguments),
-        Verb::Similarity(arguments) => similarity::similarity(&session, &arguments),
-        Verb::Inspect(arguments) => inspect::inspect(&session, &arguments),
-        Verb::Bench(arguments) => bench::bench(&session, &arguments),
-        Verb::Devices => devices::devices(&session),
+    perform(&Session::new(&arguments.globals, command)?, arguments.verb)
+}
+
+fn perform(session: &Session, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Demo => demo::demo(session),
+        Verb::Run(arguments) => run::run(session, &arguments),
+        Verb::Fit(arguments) => fit::fit(session, &arguments),
+        Verb::Eval(arguments) => eval::eval(session, &arguments),
+        Verb::Pieces(arguments) => pieces::pieces(session, &arguments),
+        Verb::Sweep(arguments) => sweep::sweep(session, &arguments),
+        Verb::Conjugate(arguments) => conjugate::conjugate(session, &arguments),
+        Verb::Sample(arguments) => sample::sample(session, &arguments),
+        Verb::Legendre(arguments) => legendre::legendre(session, &arguments),
+        Verb::Difference(arguments) => difference::difference(session, &arguments),
+        Verb::Operators(arguments) => operators::operators(session, &arguments),
+        Verb::Templates(arguments) => templates::templates(session, &arguments),
+        Verb::Distance(arguments) => distance::distance(session, &arguments),
+        Verb::Layers(arguments) => layers::layers(session, &arguments),
+        Verb::Partition(arguments) => partition::partition(session, &arguments),
+        Verb::Regions(arguments) => regions::regions(session, &arguments),
+        Verb::Plane(arguments) => plane::plane(session, &arguments),
+        Verb::Render(arguments) => render::render(session, &arguments),
+        Verb::Sheet(arguments) => sheet::sheet(session, &arguments),
+        Verb::Reduce(arguments) => reduce::reduce(session, &arguments),
+        Verb::Compare(arguments) => reduce::compare(session, &arguments),
+        Verb::Polynomial(arguments) => polynomial::polynomial(session, &arguments),
+        Verb::Similarity(arguments) => similarity::similarity(session, &arguments),
+        Verb::Report(arguments) => report::report(session, &arguments),
+        Verb::Inspect(arguments) => inspect::inspect(session, &arguments),
+        Verb::Bench(arguments) => bench::bench(session, &arguments),
+        Verb::Devices => devices::devices(session),
     }
 }
 

@@ -11,6 +11,7 @@ mod contour;
 mod density;
 mod field;
 mod frame;
+pub(crate) mod html;
 mod legend;
 mod light;
 mod network;
