@@ -225,7 +225,8 @@ fn every_verb_is_in_the_readme_with_its_guide() {
         let guide = guide.unwrap_or_else(|| panic!("{name} has no guide: {row}"));
         let guide = std::fs::read_to_string(common::root().join(guide)).unwrap();
         let (code, _) = split(&guide);
-        let shown = code.iter().filter_map(|line| call(line)).any(|call| call.get(1).is_some_and(|v| v == name));
+        let shown =
+            code.iter().filter_map(|line| call(line)).any(|call| call.get(1).is_some_and(|v| v == name));
         assert!(shown, "the guide of {name} has no command with it: {row}");
     }
 }

@@ -12,11 +12,11 @@ use crate::engine::DeviceChoice;
 use super::recipe::{Axes, Making};
 use super::{
     conjugate, difference, distance, layers, legendre, manual, operators, partition, plane, polynomial,
-    reduce, regions, render, sample, sheet, similarity, templates,
+    reduce, regions, render, report, sample, sheet, similarity, templates,
 };
 
-pub(super) use values::{Fix, List, Pieces, Size, list, memory, positive, range};
-use values::{fix, pieces, shape, size};
+pub(super) use values::{Fix, List, Pieces, Size, list, memory, pieces, positive, range, size};
+use values::{fix, shape};
 
 /// Turns trained neural networks into affine pieces and computes with them.
 #[derive(Debug, Parser)]
@@ -120,6 +120,8 @@ Needs no files: networks and data are part of the program.")]
     Polynomial(polynomial::Arguments),
     /// Compare inputs by the network's parameter gradients, and classify by the most similar
     Similarity(similarity::Arguments),
+    /// Measure and draw a network and its splines, and put it all on one page
+    Report(report::Arguments),
     /// List a network's layers, shapes and parameters
     Inspect(Inspect),
     /// Time kernels on each device, or a network's forward passes and jets, in memory

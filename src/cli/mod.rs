@@ -32,6 +32,7 @@ mod reduce;
 mod regions;
 mod regions_of_points;
 mod render;
+mod report;
 mod run;
 mod sample;
 mod session;
@@ -42,7 +43,7 @@ mod sweep;
 mod templates;
 mod what;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -81,25 +82,27 @@ pub fn command() -> clap::Command {
 
 /// What was typed, as a shell would read it; the program by its name alone.
 fn command_line(typed: &[OsString]) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
-    let quoted = |word: &OsString| {
-        let word = word.to_string_lossy();
-        let is_plain = !word.is_empty() && word.chars().all(plain);
-        if is_plain { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-    };
-    let words = typed.iter().skip(1).map(quoted);
+    let words = typed.iter().skip(1).map(|word| quoted(word));
     std::iter::once("fenchel".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell would read it.
+fn quoted(word: &OsStr) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
+    let word = word.to_string_lossy();
+    let is_plain = !word.is_empty() && word.chars().all(plain);
+    if is_plain { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn dispatch(arguments: Arguments, command: String) -> Result<()> {
     let session = Session::new(&arguments.globals, command)?;
     let backstop = Backstop::start(session.cancellation.clone());
-    let result = run_verb(&session, arguments.verb);
+    let result = perform(&session, arguments.verb);
     backstop.call_off();
     result
 }
 
-fn run_verb(session: &Session, verb: Verb) -> Result<()> {
+fn perform(session: &Session, verb: Verb) -> Result<()> {
     match verb {
         Verb::Demo => demo::demo(session),
         Verb::Run(arguments) => run::run(session, &arguments),
@@ -124,6 +127,7 @@ fn run_verb(session: &Session, verb: Verb) -> Result<()> {
         Verb::Compare(arguments) => reduce::compare(session, &arguments),
         Verb::Polynomial(arguments) => polynomial::polynomial(session, &arguments),
         Verb::Similarity(arguments) => similarity::similarity(session, &arguments),
+        Verb::Report(arguments) => report::report(session, &arguments),
         Verb::Inspect(arguments) => inspect::inspect(session, &arguments),
         Verb::Bench(arguments) => bench::bench(session, &arguments),
         Verb::Devices => devices::devices(session),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -31,6 +31,10 @@ pub(super) struct Session {
     device: DeviceChoice,
     /// What it settled on: to look for adapters takes some hundredths of a second.
     adapter: OnceLock<Option<usize>>,
+    /// Opened once for all verbs of a job: its kernels are compiled only once.
+    gpu: Arc<OnceLock<Gpu>>,
+    /// Where the document goes in the place of standard output, for a verb that is run by another.
+    kept: Option<Mutex<serde_json::Value>>,
 }
 
 /// Something to do on an engine that is chosen at run time.
@@ -71,7 +75,36 @@ impl Session {
             precision: globals.precision,
             device: globals.device,
             adapter: OnceLock::new(),
+            gpu: Arc::default(),
+            kept: None,
         })
+    }
+
+    /// A session for one command line among others of this job: it computes on the same device, stops with this one, and
+    /// keeps its document for [`into_document`](Self::into_document).
+    pub(super) fn within(&self, globals: &Globals, command: String) -> Self {
+        Self {
+            context: self.context.clone().with_memory(globals.memory).with_seed(globals.seed),
+            json: true,
+            command,
+            precision: globals.precision,
+            device: globals.device,
+            adapter: self.adapter.clone(),
+            gpu: Arc::clone(&self.gpu),
+            cancellation: self.cancellation.clone(),
+            kept: Some(Mutex::default()),
+        }
+    }
+
+    /// What was printed.
+    pub(super) fn into_document(self) -> serde_json::Value {
+        let kept = self.kept.unwrap_or_default();
+        kept.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The precision that the user asked for.
+    pub(super) fn precision(&self) -> Option<Precision> {
+        self.precision
     }
 
     /// What the user asked for.
@@ -96,6 +129,14 @@ impl Session {
         Ok(*self.adapter.get_or_init(|| found))
     }
 
+    fn gpu(&self, number: usize) -> Result<Gpu> {
+        if let Some(gpu) = self.gpu.get() {
+            return Ok(gpu.clone());
+        }
+        let opened = Gpu::open(number, self.context.memory())?;
+        Ok(self.gpu.get_or_init(|| opened).clone())
+    }
+
     /// Runs a job in the precision asked for, or else in `default` (`"f32"` or `"f64"`). Graphics devices compute in
     /// f32; `auto` takes the CPU for f64.
     pub(super) fn on_engine<J: Job>(&self, default: &str, job: J) -> Result<J::Output> {
@@ -108,7 +149,7 @@ impl Session {
                 "--device {}: graphics devices compute in f32; use --precision f32, or --device cpu for f64",
                 self.device
             ))),
-            (Some(number), false) => job.run(Gpu::open(number, self.context.memory())?),
+            (Some(number), false) => job.run(self.gpu(number)?),
             (None, true) => job.run(Cpu::<f64>::new()),
             (None, false) => job.run(Cpu::<f32>::new()),
         }
@@ -121,11 +162,15 @@ impl Session {
 
     /// Prints one JSON document, or text for people.
     pub(super) fn print(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
-        let text = if self.json {
-            serde_json::to_string_pretty(document).map_err(|e| Error::Argument(e.to_string()))? + "\n"
-        } else {
-            text()
-        };
+        let bad = |e: serde_json::Error| Error::Argument(e.to_string());
+        let text =
+            if self.json { serde_json::to_string_pretty(document).map_err(bad)? + "\n" } else { text() };
+        if let Some(kept) = &self.kept {
+            // Read back from the text, so that a number in f32 is the one that is printed.
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) =
+                serde_json::from_str(&text).map_err(bad)?;
+            return Ok(());
+        }
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             // Whoever reads has read enough.

@@ -31,6 +31,7 @@ mod contour;
 mod density;
 mod field;
 mod frame;
+pub(crate) mod html;
 mod legend;
 mod light;
 mod network;

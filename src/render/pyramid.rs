@@ -9,6 +9,7 @@ use crate::data::OutputFolder;
 use crate::{Error, Result};
 
 use super::Rgb;
+use super::html;
 use super::light::mean;
 use super::png::{check_size, encoded};
 
@@ -170,52 +171,20 @@ impl Page<'_> {
     /// A page of its own, which refers to nothing but the tiles and the links.
     fn html(&self, [height, width]: [usize; 2], levels: usize) -> String {
         let picture = json!({ "width": width, "height": height, "tile": TILE, "levels": levels });
-        let links = self
-            .links
-            .iter()
-            .map(|(name, to)| format!("<a href=\"{}\">{}</a>", escaped(&encoded_path(to)), escaped(name)));
+        let links = self.links.iter().map(|(name, to)| {
+            format!("<a href=\"{}\">{}</a>", html::escaped(&encoded_path(to)), html::escaped(name))
+        });
         let size = format!("{width} \u{d7} {height} pixels");
         let parts = [
-            ("{{title}}", escaped(self.title)),
+            ("{{title}}", html::escaped(self.title)),
             ("{{size}}", size),
-            ("{{command}}", escaped(self.command)),
+            ("{{command}}", html::escaped(self.command)),
             ("{{links}}", links.collect::<Vec<_>>().join(" ")),
             ("{{legend}}", self.legend.to_owned()),
             ("{{picture}}", picture.to_string()),
         ];
-        // What was filled in is not looked at again, so that a title may have braces.
-        let (mut html, mut rest) = (String::new(), include_str!("viewer.html"));
-        while let Some(at) = rest.find("{{") {
-            html.push_str(&rest[..at]);
-            rest = &rest[at..];
-            match parts.iter().find(|(name, _)| rest.starts_with(name)) {
-                Some((name, part)) => {
-                    html.push_str(part);
-                    rest = &rest[name.len()..];
-                }
-                None => {
-                    html.push_str("{{");
-                    rest = &rest[2..];
-                }
-            }
-        }
-        html + rest
+        html::filled(include_str!("viewer.html"), &parts)
     }
-}
-
-/// Text within HTML.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// A relative path as an address (RFC 3986).

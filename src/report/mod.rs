@@ -36,6 +36,7 @@ mod judge;
 mod layer_plot;
 mod layer_table;
 mod layers;
+pub mod page;
 mod plot;
 mod sweep;
 mod table;

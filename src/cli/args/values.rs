@@ -1,5 +1,6 @@
 //! Values as they are typed after an option, and what they are read as.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -35,6 +36,20 @@ impl List {
             None => Ok(self.0.iter().flat_map(Clone::clone).collect()),
             Some(range) => Err(range.clone()),
         }
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, range) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            if range.len() == 1 {
+                write!(f, "{comma}{}", range.start)?;
+            } else {
+                write!(f, "{comma}{}..{}", range.start, range.end)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -88,7 +103,7 @@ pub(super) fn fix(text: &str) -> Result<Fix, String> {
     }
 }
 
-pub(super) fn pieces(text: &str) -> Result<Pieces, String> {
+pub(in crate::cli) fn pieces(text: &str) -> Result<Pieces, String> {
     match text.parse() {
         _ if text == "all" => Ok(Pieces::All),
         Ok(number) if number > 0 => Ok(Pieces::Some(number)),
@@ -104,7 +119,7 @@ pub(super) fn shape(text: &str) -> Result<[usize; 4], String> {
         .ok_or_else(|| "expected four positive numbers, such as 2048,8192,784,10".to_owned())
 }
 
-pub(super) fn size(text: &str) -> Result<Size, String> {
+pub(in crate::cli) fn size(text: &str) -> Result<Size, String> {
     let numbers = text.split_once('x').map(|(width, height)| (width.parse::<u16>(), height.parse::<u16>()));
     match numbers {
         Some((Ok(width), Ok(height))) if width > 0 && height > 0 => {
@@ -132,6 +147,7 @@ mod tests {
     fn ranges_exclude_their_end() {
         assert_eq!(range("3..5"), Ok(3..5));
         assert_eq!(list("0,3..5"), Ok(List(vec![0..1, 3..5])));
+        assert_eq!(List(vec![0..1, 3..5]).to_string(), "0,3..5");
         for text in ["", "5..3", "3..3", "..5", "3..", "a..b", "-1..2"] {
             assert!(range(text).is_err(), "{text}");
         }

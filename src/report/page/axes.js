@@ -7,7 +7,7 @@ function extent(values, log, from) {
   if (usable.length === 0) return log ? [0.1, 1] : [0, 1];
   let [low, high] = [Math.min(...usable, from ?? Infinity), Math.max(...usable)];
   if (log) return [low / 1.12, high * 1.12];
-  if (low === high) [low, high] = [low - 0.5, high + 0.5];
+  if (low === high) [low, high] = low === from ? [low, low + 1] : [low - 0.5, high + 0.5];
   const margin = 0.04 * (high - low);
   return [from === low ? low : low - margin, high + margin];
 }

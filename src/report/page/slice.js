@@ -25,6 +25,7 @@ function drawSlice({
   );
   let shownLayer = layers[0],
     pixel,
+    pointed = false,
     byKeys = false;
 
   const place = el('p', { class: 'place', id: `${id}-place` });
@@ -71,7 +72,7 @@ function drawSlice({
         ratio,
       );
     canvas.dataset.drawn = image ? shownLayer.id : '';
-    if (pixel && scale >= 6 * ratio) {
+    if (pointed && scale >= 6 * ratio) {
       pen.lineWidth = ratio;
       for (const [colour, inset] of [
         ['#000', 0],
@@ -92,6 +93,7 @@ function drawSlice({
 
   function point(x, y, keys = false) {
     byKeys = keys;
+    pointed ||= x !== undefined;
     // What was read last stays when the pointer leaves, so that layers can be gone through.
     if (x >= 0 && y >= 0 && x <= width && y <= height) {
       read([Math.min(width - 1, Math.floor(x)), Math.min(height - 1, Math.floor(y))]);
