@@ -3,7 +3,6 @@
 //! A [`Network`] is free of any engine and keeps every node of its file, so that it can be cut at any of them.
 //! [`Network::compile`] makes a [`Program`] of it, which simplifies, lays out weights, and runs.
 
-mod bend;
 mod builder;
 mod constant;
 mod difference;
@@ -19,10 +18,10 @@ use std::collections::HashMap;
 use crate::{Error, Result};
 use operators::{Concat, Fixed, Reshape};
 
-pub(crate) use bend::{Bend, Table, Windows};
 pub use builder::{Builder, NodeId};
 pub use constant::Constant;
 pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
+pub(crate) use operators::{Bend, Table, Windows};
 pub use operators::{Kind, Op, SeriesRule, Slot};
 pub use program::{CodedLayer, ParameterLayer, Program};
 pub(crate) use program::{Series, SeriesRules, check_finite, columns, lengthened};

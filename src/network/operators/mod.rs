@@ -9,6 +9,7 @@
 
 mod activation;
 mod arithmetic;
+mod bend;
 mod broadcast;
 mod convolution;
 mod dense;
@@ -33,6 +34,7 @@ use super::{Constant, ConvexRule};
 
 pub use crate::activation::{AffinePiece, PiecewiseAffine};
 pub use arithmetic::{ArithmeticConstant, Branches};
+pub(crate) use bend::{Bend, Table, Windows};
 pub use convolution::{Convolution, ConvolutionTransposed};
 pub use dense::{Dense, Product};
 pub use fixed::Fixed;
@@ -47,6 +49,7 @@ pub use reduction::{Reduce, ReduceMax};
 pub use select::{Interpolate, Select};
 pub use softmax::Softmax;
 
+pub(super) use bend::repeated_elements;
 pub(super) use broadcast::{batched, broadcast};
 use broadcast::{directions, expand, gate, gated, repeated, scale_directions, unbroadcast};
 use prepared::{Single, Unary};
