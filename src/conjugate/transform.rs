@@ -32,13 +32,13 @@ pub fn conjugate<E: SplineEngine>(
     read(engine, found, slopes)
 }
 
-/// The conjugate, where it was computed.
+/// The conjugate, where it was computed, and the axes of points and slopes.
 fn on_device<E: SplineEngine>(
     engine: &E,
     f: &GridFunction,
     slopes: &Grid,
     context: &Context,
-) -> Result<(E::Conjugate, [Vec<Vec<E::Scalar>>; 2])> {
+) -> Result<(E::Conjugate, [Axes<E::Scalar>; 2])> {
     let grid = f.grid();
     if slopes.dimension() != grid.dimension() {
         return Err(Error::Shape(format!(
@@ -69,7 +69,9 @@ fn read<E: SplineEngine>(engine: &E, found: E::Conjugate, slopes: &Grid) -> Resu
 }
 
 /// Coordinates in the engine's type.
-fn axes<S: Scalar>(grid: &Grid) -> Result<Vec<Vec<S>>> {
+type Axes<S> = Vec<Vec<S>>;
+
+fn axes<S: Scalar>(grid: &Grid) -> Result<Axes<S>> {
     grid.axes().iter().map(|axis| ascending(axis)).collect()
 }
 
