@@ -11,7 +11,7 @@
 //! of one network from another's (Sattelberg, Cavalieri, Kirby, Peterson & Beveridge 2020, "Locally linear attributes of
 //! ReLU neural networks").
 
-mod affine;
+mod affine_rows;
 mod ahead;
 mod codes;
 mod comparison;
@@ -19,21 +19,22 @@ mod decision;
 mod density;
 mod enumeration;
 mod enumeration_state;
-mod input;
+mod input_space;
 mod kernels;
 mod largest;
 mod mesh;
+mod normal_form;
 mod partition;
 mod path;
 mod polygon;
 mod polytope;
 mod reduced;
 mod reduction;
-mod rows;
 mod simplex;
 mod split;
 mod walk;
 
+pub use affine_rows::affine_rows;
 pub use codes::CodeLayer;
 pub use comparison::{Comparison, OutputComparison, compare};
 pub use decision::{Classes, Segment};
@@ -45,4 +46,3 @@ pub use path::{Breakpoint, ClassChange, Path, breakpoints};
 pub use polygon::Point;
 pub use polytope::{Boundary, Decision, Facet, Polytope, Ray};
 pub use reduction::{Assignment, Grouping, Reduced, Reductions, Settings, reduce};
-pub use rows::affine_rows;
