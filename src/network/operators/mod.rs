@@ -5,7 +5,7 @@
 //! never looks into a graph in its own way. A [`Slot`] that an operator lacks is refused by name.
 //!
 //! To add an operator: a struct in the file of its family with both faces, a variant of [`Op`], a line in
-//! [`Op::operator`] and one in [`Op::prepare`].
+//! [`Op::operator`] and one in [`Op::prepare`]; one in `Op::bend` too where it is piecewise affine.
 
 mod activation;
 mod arithmetic;
