@@ -5,7 +5,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fenchel::engine::{
     Activation, Cpu, Curvature, DeviceChoice, Engine, EnvelopeSpec, Epilogue, Gpu, Jets, MaxAffineSpec,
-    Packing, Pulls, Search, SoftHalves, SoftSpec, SplineEngine, Step, UnitWords, Window, device,
+    Packing, ProductTable, Pulls, Search, SoftHalves, SoftSpec, SplineEngine, Step, UnitWords, Window,
+    device,
 };
 use fenchel::maso::SplinedActivation;
 use fenchel::network::operators::Dense;
@@ -279,6 +280,26 @@ fn hamming(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scala
     group.finish();
 }
 
+/// The product of power series in one variable up to degree `T`: `T (T - 1) / 2` pairs of terms to each unit, 2 flops
+/// each.
+fn series_product(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
+    let mut group = criterion.benchmark_group(format!("series product, {on}"));
+    for (terms, units) in [(32, 4096), (256, 256)] {
+        let (terms, units) = (terms / few.min(8), units / few);
+        let mut table = ProductTable { starts: vec![0], pairs: vec![] };
+        for t in 0..terms {
+            table.pairs.extend((0..t).map(|i| [i as u32, (t - 1 - i) as u32]));
+            table.starts.push(table.pairs.len() as u32);
+        }
+        let series = engine.upload(&random(terms * units), &[terms, units]).expect("fits");
+        group.throughput(Throughput::Elements((2 * table.pairs.len() * units) as u64));
+        group.bench_function(format!("T={terms}, {units} units"), |bencher| {
+            bencher.iter(|| finished(engine, engine.series_product(&series, &series, None, &table)));
+        });
+    }
+    group.finish();
+}
+
 fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = f32>, few: usize) {
     envelope(criterion, on, engine, few);
     soft_envelope(criterion, on, engine, few);
@@ -291,6 +312,7 @@ fn all(criterion: &mut Criterion, on: &str, engine: &impl SplineEngine<Scalar = 
     dense(criterion, on, engine, few);
     convolution(criterion, on, engine, few);
     hamming(criterion, on, engine, few);
+    series_product(criterion, on, engine, few);
 }
 
 /// On the processor, and on the best adapter there is; a software one takes smaller jobs.

@@ -8,8 +8,8 @@ use crate::network::{Kind, Network, Program};
 use crate::regions::Partition;
 use crate::render::sheet::{ImageShape, Linear, Look, templates};
 use crate::render::{
-    ColourMap, Field, Frame, Legend, NetworkField, PartitionField, Picture, Quantity, Scale, SplineField,
-    Targets, extremes, survey, widened,
+    ColourMap, Field, Frame, NetworkField, PartitionField, Picture, Quantity, Scale, SplineField, Targets,
+    extremes, widened,
 };
 use crate::spline::slice::Slice;
 use crate::spline::{NetworkJets, Spline};
@@ -19,9 +19,6 @@ use crate::{Error, Result};
 const ROWS: [usize; 3] = [1411, 1406, 1400];
 
 const SIZE: [usize; 2] = [512, 512];
-
-/// Categories of a legend.
-const MOST_LISTED: usize = 20;
 
 /// How much smaller the plane of regions is.
 const CLOSE_UP: f64 = 0.03;
@@ -94,15 +91,7 @@ impl Pictures<'_> {
         let range = extremes(field, SIZE, self.context)?;
         let scale =
             range.map(|[low, high]| Scale::new(ColourMap::Diverging, widened(low..high))).transpose()?;
-        let named = |number: u32| (number, number.to_string());
-        let categories: Vec<(u32, String)> = match scale {
-            None => survey(field, SIZE, self.context)?.categories.into_keys().map(named).collect(),
-            Some(_) => vec![],
-        };
-        // Of regions the title says how many there are.
-        let categories = if categories.len() > MOST_LISTED { vec![] } else { categories };
-        let legend = scale.as_ref().map_or(Legend::Categories(&categories), Legend::Scale);
-        let frame = Frame::new(SIZE, title, ["s", "t"], &legend);
+        let frame = Frame::of(field, SIZE, title, ["s", "t"], scale.as_ref(), self.context)?;
         let name = format!("{name}.png");
         let antialias = if scale.is_none() { 4 } else { 1 };
         let picture =

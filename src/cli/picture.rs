@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::engine::{Context, Engine};
 use crate::render::{
-    Drawn, Field, Frame, Legend, MOST_SAMPLES, Page, Pyramid, Scale, Visited, categories_svg, contour_levels,
-    line_svg, scale_svg, survey,
+    Drawn, Field, Frame, MOST_SAMPLES, Page, Pyramid, Scale, Visited, categories_svg, contour_levels,
+    line_svg, scale_svg,
 };
 use crate::{Error, Result};
 
@@ -125,17 +125,8 @@ impl PictureOptions {
         if !self.axes {
             return Ok(None);
         }
-        let named = |number: u32| (number, number.to_string());
-        // The legend is written with the first rows, before all categories have been seen.
-        let categories: Vec<(u32, String)> = match scale {
-            Some(_) => vec![],
-            // Too many to be listed.
-            None if field.visited().is_some() => vec![],
-            None => survey(field, size, context)?.categories.into_keys().map(named).collect(),
-        };
-        let legend = scale.map_or(Legend::Categories(&categories), Legend::Scale);
         let labels = self.axis_labels.as_ref().map_or(["s", "t"], |[s, t]| [s.as_str(), t.as_str()]);
-        Ok(Some(Frame::new(size, title, labels, &legend)))
+        Frame::of(field, size, title, labels, scale, context).map(Some)
     }
 }
 

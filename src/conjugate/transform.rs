@@ -28,17 +28,18 @@ pub fn conjugate<E: SplineEngine>(
     slopes: &Grid,
     context: &Context,
 ) -> Result<Conjugate> {
-    let (found, _) = on_device(engine, f, slopes, context)?;
+    let found = on_device(engine, f, slopes, &both(f.grid(), slopes)?, context)?;
     read(engine, found, slopes)
 }
 
-/// The conjugate, where it was computed.
+/// The conjugate, where it was computed; the axes are those of points and slopes.
 fn on_device<E: SplineEngine>(
     engine: &E,
     f: &GridFunction,
     slopes: &Grid,
+    [points, at]: &[Axes<E::Scalar>; 2],
     context: &Context,
-) -> Result<(E::Conjugate, [Vec<Vec<E::Scalar>>; 2])> {
+) -> Result<E::Conjugate> {
     let grid = f.grid();
     if slopes.dimension() != grid.dimension() {
         return Err(Error::Shape(format!(
@@ -56,10 +57,9 @@ fn on_device<E: SplineEngine>(
     }
     plan(engine, grid, slopes, context)?;
     let values = rounded::<E::Scalar>(f.values())?;
-    let (points, at) = (axes::<E::Scalar>(grid)?, axes::<E::Scalar>(slopes)?);
     context.check()?;
     let values = engine.upload(&values, &grid.shape())?;
-    Ok((engine.conjugate(&values, &slices(&points), &slices(&at))?, [points, at]))
+    engine.conjugate(&values, &slices(points), &slices(at))
 }
 
 fn read<E: SplineEngine>(engine: &E, found: E::Conjugate, slopes: &Grid) -> Result<Conjugate> {
@@ -69,8 +69,11 @@ fn read<E: SplineEngine>(engine: &E, found: E::Conjugate, slopes: &Grid) -> Resu
 }
 
 /// Coordinates in the engine's type.
-fn axes<S: Scalar>(grid: &Grid) -> Result<Vec<Vec<S>>> {
-    grid.axes().iter().map(|axis| ascending(axis)).collect()
+type Axes<S> = Vec<Vec<S>>;
+
+fn both<S: Scalar>(grid: &Grid, slopes: &Grid) -> Result<[Axes<S>; 2]> {
+    let axes = |grid: &Grid| grid.axes().iter().map(|axis| ascending(axis)).collect::<Result<_>>();
+    Ok([axes(grid)?, axes(slopes)?])
 }
 
 fn slices<S>(axes: &[Vec<S>]) -> Vec<&[S]> {
@@ -146,10 +149,11 @@ pub fn biconjugate<E: SplineEngine>(
     context: &Context,
 ) -> Result<Conjugate> {
     // A function whose domain is not empty has a finite conjugate, which can stay where it is.
-    let (conjugate, [points, at]) = on_device(engine, f, slopes, context)?;
+    let axes = both(f.grid(), slopes)?;
+    let conjugate = on_device(engine, f, slopes, &axes, context)?;
     plan(engine, slopes, f.grid(), context)?;
     let values = engine.conjugate_values(&conjugate);
-    read(engine, engine.conjugate(&values, &slices(&at), &slices(&points))?, f.grid())
+    read(engine, engine.conjugate(&values, &slices(&axes[1]), &slices(&axes[0]))?, f.grid())
 }
 
 /// The concave conjugate `f_*(s) = min_x (s . x - f(x))`; minus infinity is outside the domain.

@@ -26,7 +26,6 @@
 //! # Ok::<(), fenchel::Error>(())
 //! ```
 
-mod bend;
 mod builder;
 mod constant;
 mod difference;
@@ -42,10 +41,10 @@ use std::collections::HashMap;
 use crate::{Error, Result};
 use operators::{Concat, Fixed, Reshape};
 
-pub(crate) use bend::{Bend, Table, Windows};
 pub use builder::{Builder, NodeId};
 pub use constant::Constant;
 pub use difference::{ConvexRule, Pair, Part, Rewriting, Side};
+pub(crate) use operators::{Bend, Table, Windows};
 pub use operators::{Kind, Op, SeriesRule, Slot};
 pub use program::{CodedLayer, ParameterLayer, Program};
 pub(crate) use program::{Series, SeriesRules, check_finite, columns, lengthened};

@@ -9,9 +9,8 @@ mod map;
 
 use crate::{Error, Result};
 
-use super::bend::{Bend, repeated};
-use super::operators::Slot;
-use super::{Kind, Network, Node, Op};
+use super::operators::{Slot, repeated_elements};
+use super::{Bend, Kind, Network, Node, Op};
 
 use making::Making;
 
@@ -111,7 +110,7 @@ impl Network {
     fn bend(&self, node: usize, tool: &'static str) -> Result<Bend> {
         let at = &self.nodes[node];
         let shapes: Vec<&[usize]> = at.inputs.iter().map(|&j| self.nodes[j].shape()).collect();
-        let bend = at.op.as_ref().map(|op| Bend::of(op, &shapes, &at.shape)).transpose()?.flatten();
+        let bend = at.op.as_ref().and_then(|op| op.bend(&shapes, &at.shape));
         bend.ok_or_else(|| {
             let (name, node) = (at.op.as_ref().map_or("", |op| op.operator().name()), &at.name);
             Error::Graph(format!(
@@ -124,7 +123,7 @@ impl Network {
     fn positions(&self, node: &Node, j: usize) -> Option<Vec<usize>> {
         let from = self.nodes[j].shape();
         let wide = node.inputs.len() > 1 || matches!(node.op, Some(Op::ArithmeticConstant(_)));
-        (wide && from != node.shape()).then(|| repeated(from, node.shape()))
+        (wide && from != node.shape()).then(|| repeated_elements(from, node.shape()))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::{Context, Cpu, Engine, Epilogue};
 use crate::network::Program;
 use crate::{Error, Result};
 
-use super::rows::{affine_rows, agreement, at, classes, mean};
+use super::affine_rows::{affine_rows, agreement, at, classes, mean};
 
 /// How two networks of the same inputs and outputs compare.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -10,8 +10,8 @@ use crate::engine::Context;
 use crate::network::{Network, Slot, Stages};
 use crate::{Error, Result};
 
-use super::affine::{Affine, plan, programs_fit};
 use super::codes::CodeLayer;
+use super::normal_form::{Affine, plan, programs_fit};
 use super::polytope::check_limits;
 use super::simplex::{Side, Wanted, chebyshev, facets, within};
 use super::walk::{BOX, Source, Walk, Walls};

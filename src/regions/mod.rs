@@ -32,7 +32,7 @@
 //! # Ok::<(), fenchel::Error>(())
 //! ```
 
-mod affine;
+mod affine_rows;
 mod ahead;
 mod codes;
 mod comparison;
@@ -40,21 +40,22 @@ mod decision;
 mod density;
 mod enumeration;
 mod enumeration_state;
-mod input;
+mod input_space;
 mod kernels;
 mod largest;
 mod mesh;
+mod normal_form;
 mod partition;
 mod path;
 mod polygon;
 mod polytope;
 mod reduced;
 mod reduction;
-mod rows;
 mod simplex;
 mod split;
 mod walk;
 
+pub use affine_rows::affine_rows;
 pub use codes::CodeLayer;
 pub use comparison::{Comparison, OutputComparison, compare};
 pub use decision::{Classes, Segment};
@@ -66,4 +67,3 @@ pub use path::{Breakpoint, ClassChange, Path, breakpoints};
 pub use polygon::Point;
 pub use polytope::{Boundary, Decision, Facet, Polytope, Ray};
 pub use reduction::{Assignment, Grouping, Reduced, Reductions, Settings, reduce};
-pub use rows::affine_rows;

@@ -4,8 +4,8 @@ use crate::engine::Context;
 use crate::network::{Bend, Network};
 use crate::{Error, Result};
 
-use super::affine::Affine;
 use super::codes::CodeLayer;
+use super::normal_form::Affine;
 use super::simplex::{Side, Wanted, chebyshev, facets};
 use super::split::table;
 use super::walk::{BOX, Source, Walk, Walls, dot};

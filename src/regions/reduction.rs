@@ -13,7 +13,7 @@ use crate::spline::selection::{Assigner, Table, k_means};
 use crate::spline::{Demand, JetSource, NetworkJets, envelopes};
 use crate::{Error, Result, Scalar};
 
-use super::rows::{affine_rows, agreement, at, classes, mean};
+use super::affine_rows::{affine_rows, agreement, at, classes, mean};
 
 /// What is clustered together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -1,10 +1,13 @@
 //! What is around a picture: title, axes and legend, composed as its rows come.
 
+use std::collections::BTreeMap;
+
 use crate::Result;
+use crate::engine::{Context, Engine};
 
 use super::legend::ticks;
 use super::text::{Canvas, Horizontal, Text, Vertical};
-use super::{Rgb, Scale, category};
+use super::{Field, Rgb, Scale, category, survey};
 
 const PAPER: Rgb = [255; 3];
 const INK: Rgb = [0x22; 3];
@@ -106,6 +109,30 @@ fn mark(share: f64, pixels: usize, thick: usize) -> isize {
 }
 
 impl Frame {
+    /// As [`new`](Self::new), around a picture `[H, W]` of a field, with a legend of its numbers (where there is a scale)
+    /// or of its categories: these are surveyed first, as the legend is written with the first rows. Visited regions are
+    /// not listed.
+    ///
+    /// # Errors
+    /// As [`survey`].
+    pub fn of<E: Engine>(
+        field: &dyn Field<E>,
+        picture: [usize; 2],
+        title: &str,
+        axes: [&str; 2],
+        scale: Option<&Scale>,
+        context: &Context,
+    ) -> Result<Self> {
+        let categories = match scale {
+            None if field.visited().is_none() => survey(field, picture, context)?.categories,
+            _ => BTreeMap::new(),
+        };
+        let named: Vec<(u32, String)> =
+            categories.into_keys().map(|number| (number, number.to_string())).collect();
+        let legend = scale.map_or(Legend::Categories(&named), Legend::Scale);
+        Ok(Self::new(picture, title, axes, &legend))
+    }
+
     /// Lays out what is around a picture: `axes` are the names of `s` and `t`.
     pub fn new(picture: [usize; 2], title: &str, axes: [&str; 2], legend: &Legend<'_>) -> Self {
         let [height, width] = picture;

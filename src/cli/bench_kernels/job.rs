@@ -24,6 +24,8 @@ pub(super) enum Job {
     Slice { side: usize, planes: usize },
     /// On a grid of `n` points a side at as many slopes, of a convex function or of one that is not even continuous.
     Conjugate { axes: u32, n: usize, wild: bool },
+    /// Of `n` codes with each other, of so many words with 32 units of two pieces.
+    Hamming { n: usize, words: usize },
     /// Of all outputs of an MLP 784-256-256-10.
     Jets { samples: usize },
 }
@@ -116,6 +118,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "conjugate", job: Job::Conjugate { axes: 2, n: 1 << 9, wild: false } },
     Case { name: "conjugate", job: Job::Conjugate { axes: 2, n: 1 << 9, wild: true } },
     Case { name: "conjugate", job: Job::Conjugate { axes: 3, n: 1 << 6, wild: true } },
+    Case { name: "hamming", job: Job::Hamming { n: 1 << 12, words: 64 } },
 ];
 
 const PRUNED: MaxAffineSpec = MaxAffineSpec { top: 1, pieces: true, search: Search::Pruned };
@@ -148,6 +151,7 @@ impl Job {
             }
             Self::Slice { side, planes } => Self::Slice { side: half(side), planes: half(planes) },
             Self::Conjugate { axes, n, wild } => Self::Conjugate { axes, n: half(n), wild },
+            Self::Hamming { n, words } => Self::Hamming { n: half(n), words },
             Self::Jets { samples } => Self::Jets { samples: half(samples) },
         };
         (halved.work().flops > 0.0).then_some(halved)
@@ -169,6 +173,7 @@ impl Job {
                 let sides = vec![n.to_string(); axes as usize].join(" x ");
                 format!("{sides}, {}", if wild { "wild" } else { "convex" })
             }
+            Self::Hamming { n, words } => format!("{n} x {n}, {} units", 32 * words),
             Self::Jets { samples } => format!("{samples} x 784-256-256-10"),
         }
     }
@@ -218,6 +223,12 @@ impl Job {
             Self::Conjugate { axes, n, .. } => {
                 let (passes, elements) = (f64::from(axes), (n as f64).powi(axes as i32));
                 Work { flops: 7.0 * passes * elements, bytes: 12.0 * passes * elements, pairs: None }
+            }
+            // Of each word a difference, a count and a sum.
+            Self::Hamming { n, words } => {
+                let (pairs, words) = ((n * n) as f64, words as f64);
+                let bytes = 4.0 * (pairs + 2.0 * n as f64 * words);
+                Work { flops: 3.0 * pairs * words, bytes, pairs: Some(pairs) }
             }
             Self::Jets { samples } => {
                 let forward = (784 * 256 + 256 * 256 + 256 * 10) as f64 * 2.0;

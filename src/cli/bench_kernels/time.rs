@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::Result;
 use crate::engine::{
     Activation, Context, Curvature, EnvelopeSpec, Epilogue, Jets, JetsOf, Search, SoftSpec, SplineEngine,
-    Window,
+    UnitWords, Window,
 };
 use crate::network::operators::Dense;
 use crate::network::{Constant, Network};
@@ -157,6 +157,12 @@ impl Job {
                 let values = engine.upload(&values, &vec![n; axes as usize])?;
                 let (axes, slopes) = (vec![&points[..]; axes as usize], vec![&slopes[..]; axes as usize]);
                 least(&mut || engine.conjugate(&values, &axes, &slopes).map(Outcome::none))
+            }
+            Self::Hamming { n, words } => {
+                let codes: Vec<u32> = (0..n * words).map(|_| rng.random()).collect();
+                let codes = engine.upload_codes(&codes, words)?;
+                let units = [UnitWords { words: 0..words, bits: 1 }];
+                least(&mut || engine.hamming(&codes, &codes, &units).map(Outcome::none))
             }
             Self::Jets { samples } => {
                 let program = mlp(&mut random)?.compile(engine)?;

@@ -5,10 +5,11 @@
 //! never looks into a graph in its own way. A [`Slot`] that an operator lacks is refused by name.
 //!
 //! To add an operator: a struct in the file of its family with both faces, a variant of [`Op`], a line in
-//! [`Op::operator`] and one in [`Op::prepare`].
+//! [`Op::operator`] and one in [`Op::prepare`]; one in `Op::bend` too where it is piecewise affine.
 
 mod activation;
 mod arithmetic;
+mod bend;
 mod broadcast;
 mod convolution;
 mod dense;
@@ -33,6 +34,7 @@ use super::{Constant, ConvexRule};
 
 pub use crate::activation::{AffinePiece, PiecewiseAffine};
 pub use arithmetic::{ArithmeticConstant, Branches};
+pub(crate) use bend::{Bend, Table, Windows};
 pub use convolution::{Convolution, ConvolutionTransposed};
 pub use dense::{Dense, Product};
 pub use fixed::Fixed;
@@ -47,6 +49,7 @@ pub use reduction::{Reduce, ReduceMax};
 pub use select::{Interpolate, Select};
 pub use softmax::Softmax;
 
+pub(super) use bend::repeated_elements;
 pub(super) use broadcast::{batched, broadcast};
 use broadcast::{directions, expand, gate, gated, repeated, scale_directions, unbroadcast};
 use prepared::{Single, Unary};

@@ -1,11 +1,9 @@
 //! How operators bend: tables of affine pieces, and windows of which the largest element wins.
 
-use crate::Result;
 use crate::activation::{AffinePiece, PiecewiseAffine};
 use crate::engine::Arithmetic;
 
-use super::Op;
-use super::operators::{ArithmeticConstant, Branches, MaxPool, PRelu, ReduceMax};
+use super::{ArithmeticConstant, Branches, MaxPool, Op, PRelu, ReduceMax};
 
 /// How a stage bends.
 pub(crate) enum Bend {
@@ -37,43 +35,35 @@ pub(crate) struct Windows {
     pub choices: usize,
 }
 
-impl Bend {
-    /// How many pieces there are to choose among, for each unit.
-    pub(crate) fn choices(&self) -> usize {
+impl Op {
+    /// How it bends; `None` where it does not, or jumps. Shapes are those of samples.
+    pub(in crate::network) fn bend(&self, inputs: &[&[usize]], shape: &[usize]) -> Option<Bend> {
         match self {
-            Self::Elementwise(tables) => tables.iter().map(|table| table.slopes.len()).max().unwrap_or(1),
-            Self::Largest(windows) => windows.choices,
-        }
-    }
-
-    /// How an operator bends; `None` where it does not, or jumps. Shapes are those of samples.
-    pub(super) fn of(op: &Op, inputs: &[&[usize]], shape: &[usize]) -> Result<Option<Self>> {
-        Ok(match op {
-            Op::Activation(activation) => activation.pieces().map(|pieces| Self::table(&pieces)),
-            Op::PiecewiseAffine(function) => Some(Self::Elementwise(vec![Table::of(function)])),
-            Op::PRelu(PRelu { slopes }) => {
+            Self::Activation(activation) => activation.pieces().map(|pieces| Bend::table(&pieces)),
+            Self::PiecewiseAffine(function) => Some(Bend::Elementwise(vec![Table::of(function)])),
+            Self::PRelu(PRelu { slopes }) => {
                 let values = slopes.to::<f64>();
-                let positions = repeated(slopes.shape(), shape);
+                let positions = repeated_elements(slopes.shape(), shape);
                 let table = |&i: &usize| Table::two(0.0, [(values[i], 0.0), (1.0, 0.0)]);
-                Some(Self::Elementwise(positions.iter().map(table).collect()))
+                Some(Bend::Elementwise(positions.iter().map(table).collect()))
             }
-            Op::ArithmeticConstant(ArithmeticConstant { operation, constant, .. })
+            Self::ArithmeticConstant(ArithmeticConstant { operation, constant, .. })
                 if matches!(operation, Arithmetic::Max | Arithmetic::Min) =>
             {
                 let values = constant.to::<f64>();
-                let positions = repeated(constant.shape(), shape);
+                let positions = repeated_elements(constant.shape(), shape);
                 let table = |&i: &usize| {
                     let [line, level] = [(1.0, 0.0), (0.0, values[i])];
                     let below_first = *operation == Arithmetic::Min;
                     Table::two(values[i], if below_first { [line, level] } else { [level, line] })
                 };
-                Some(Self::Elementwise(positions.iter().map(table).collect()))
+                Some(Bend::Elementwise(positions.iter().map(table).collect()))
             }
-            Op::MaxPool(pool) => Some(Self::Largest(Windows::of_pool(pool, inputs[0], shape))),
-            Op::ReduceMax(reduce) => Some(Self::Largest(Windows::of_axes(reduce, inputs[0]))),
-            Op::Branches(Branches { operation: operation @ (Arithmetic::Max | Arithmetic::Min) }) => {
+            Self::MaxPool(pool) => Some(Bend::Largest(Windows::of_pool(pool, inputs[0], shape))),
+            Self::ReduceMax(reduce) => Some(Bend::Largest(Windows::of_axes(reduce, inputs[0]))),
+            Self::Branches(Branches { operation: operation @ (Arithmetic::Max | Arithmetic::Min) }) => {
                 let units: usize = shape.iter().product();
-                Some(Self::Largest(Windows {
+                Some(Bend::Largest(Windows {
                     sign: if *operation == Arithmetic::Max { 1.0 } else { -1.0 },
                     ends: (1..=units).map(|i| 2 * i).collect(),
                     elements: (0..units).flat_map(|i| [i as u32, (units + i) as u32]).collect(),
@@ -82,7 +72,17 @@ impl Bend {
                 }))
             }
             _ => None,
-        })
+        }
+    }
+}
+
+impl Bend {
+    /// How many pieces there are to choose among, for each unit.
+    pub(crate) fn choices(&self) -> usize {
+        match self {
+            Self::Elementwise(tables) => tables.iter().map(|table| table.slopes.len()).max().unwrap_or(1),
+            Self::Largest(windows) => windows.choices,
+        }
     }
 
     fn table(pieces: &[AffinePiece]) -> Self {
@@ -162,7 +162,7 @@ impl Windows {
 }
 
 /// For each element of a sample of shape `to` the element of one of shape `from` that it repeats, the last axes aligned.
-pub(super) fn repeated(from: &[usize], to: &[usize]) -> Vec<usize> {
+pub(in crate::network) fn repeated_elements(from: &[usize], to: &[usize]) -> Vec<usize> {
     let missing = to.len() - from.len();
     let position = |mut element: usize| {
         let (mut at, mut stride) = (0, 1);
