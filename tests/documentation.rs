@@ -288,6 +288,22 @@ fn manual_pages_are_whole() {
 }
 
 #[test]
+fn pages_go_into_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let program = assert_cmd::cargo::cargo_bin!("fenchel");
+    let output =
+        Command::new(program).current_dir(folder.path()).args(["man", "-o", "file"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("'file'"), "{said}");
+    // Pages of an older version are written anew.
+    for _ in 0..2 {
+        fenchel(folder.path(), &["man", "-o", "pages"]);
+    }
+}
+
+#[test]
 fn completions_complete() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
