@@ -4,7 +4,7 @@
 mod common;
 
 use fenchel::data::Dataset;
-use fenchel::engine::{Context, Cpu, Curvature, Engine, Jets, Search, SplineEngine};
+use fenchel::engine::{Context, Cpu, Curvature, Jets, Search, SplineEngine};
 use fenchel::spline::{Certificate, Evaluated, HeldJets, Label, Spline, evaluate};
 use fenchel::tolerance::{CLOSE, EXACT, relative_difference};
 use fenchel::{Error, Scalar};
