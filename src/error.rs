@@ -123,8 +123,17 @@ impl Error {
 
     /// An [`Error::File`]; `reason` continues a sentence that begins with the file's name.
     pub(crate) fn file(path: &Path, reason: impl Into<String>) -> Self {
-        Self::File { path: path.to_path_buf(), reason: reason.into() }
+        Self::File { path: path.to_path_buf(), reason: plain(reason.into()) }
     }
+}
+
+/// Text that may quote a file, with control characters escaped: it must neither break the line nor steer a terminal.
+fn plain(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// Bytes for messages: in MiB where those are exact or many, else in KiB; rounded up.
@@ -146,5 +155,19 @@ fn unsupported(operators: &[UnsupportedOperator]) -> String {
         }
         line.push(')');
     }
-    line
+    plain(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_stays_on_one_line() {
+        let error = Error::file(Path::new("x"), "holds an array 'a\nb\x1b[31m', größer");
+        assert_eq!(error.to_string(), r"'x' holds an array 'a\nb\u{1b}[31m', größer");
+        let (operator, node, reason) = ("A\r\nB".to_owned(), "n".to_owned(), String::new());
+        let error = Error::Unsupported { operators: vec![UnsupportedOperator { operator, node, reason }] };
+        assert_eq!(error.to_string(), r"not supported: A\r\nB ('n')");
+    }
 }

@@ -162,9 +162,9 @@ fn plan<E: SplineEngine>(
     let scalar = size_of::<E::Scalar>();
     let (dimension, outputs) = (source.dimension(), source.outputs());
     let entry = scalar + if work.pieces { size_of::<u32>() } else { 0 };
-    // Both halves, in the making and finished; the points as read, on the engine, and laid out for the kernel.
+    // Both halves, in the making (scores and values) and finished; the points as read, on the engine, and laid out for the kernel.
     let rows = (source.elements() + 2 * dimension) * scalar;
-    let envelope = 2 * 2 * work.results * entry + rows;
+    let envelope = 2 * work.results * (2 * entry + scalar) + rows;
     let most_points = at_once::<E>(source.engine(), envelope / scalar, "the envelopes of one point")?;
     let demand = EnvelopeDemand {
         points,

@@ -16,10 +16,10 @@ use fenchel::{Error, Result};
 use ndarray::Array2;
 
 /// Reads bytes as a file of its kind and uses what comes out.
-pub type Loader = fn(&[u8]) -> Result<()>;
+pub(crate) type Loader = fn(&[u8]) -> Result<()>;
 
 /// The loaders by the kind of file.
-pub const LOADERS: [(&str, Loader); 9] = [
+pub(crate) const LOADERS: [(&str, Loader); 9] = [
     ("onnx", network),
     ("npy", array),
     ("npz", array),

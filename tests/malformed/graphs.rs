@@ -128,22 +128,24 @@ pub(crate) fn random(rng: &mut ChaCha8Rng) -> Vec<u8> {
     let nodes = rng.random_range(1..5);
     for i in 0..nodes {
         let before = if i == 0 { "x".to_owned() } else { format!("n{}", i - 1) };
-        let input = |position: usize, rng: &mut ChaCha8Rng| match rng.random_range(0..24) {
+        let input = |position: usize, rng: &mut ChaCha8Rng| match rng.random_range(0..60) {
             0 => "nothing".to_owned(),
             1 => String::new(),
             2 => format!("n{}", rng.random_range(0..nodes)),
-            3..6 => "x".to_owned(),
-            6..12 => before.clone(),
+            3..8 => "x".to_owned(),
+            8..24 => before.clone(),
             _ if position == 0 => before.clone(),
             _ => constants[rng.random_range(0..constants.len())].clone(),
         };
         graph.node.push(NodeProto {
             domain: None,
             name: Some(format!("node{i}")),
-            input: (0..rng.random_range(1..5)).map(|position| input(position, rng)).collect(),
+            input: (0..[1, 1, 2, 2, 2, 3, 4][rng.random_range(0..7)])
+                .map(|position| input(position, rng))
+                .collect(),
             output: vec![format!("n{i}")],
             op_type: Some(one(OPERATORS, rng).into()),
-            attribute: (0..rng.random_range(0..4)).map(|_| attribute(rng)).collect(),
+            attribute: (0..[0, 0, 0, 1, 1, 2, 3][rng.random_range(0..7)]).map(|_| attribute(rng)).collect(),
         });
     }
     graph.output = vec![value(&format!("n{}", nodes - 1), &[])];

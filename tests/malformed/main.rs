@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod allocator;
+mod attacks;
 mod bytes;
 mod graphs;
 #[path = "../common/loaders.rs"]
@@ -49,11 +50,12 @@ fn seeds(kind: &str) -> Vec<Vec<u8>> {
     files.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// The inputs of a kind, each from a random stream of its own.
+/// The inputs of a kind: attacks on it, and damage from a random stream for each.
 fn inputs(kind: &str, count: usize) -> impl Iterator<Item = Vec<u8>> {
     let (seeds, kind) = (seeds(kind), kind.to_owned());
     assert!(!seeds.is_empty());
-    (0..count).map(move |i| {
+    let attacks = attacks::on(&kind);
+    let damaged = (attacks.len()..count).map(move |i| {
         let mut rng = ChaCha8Rng::seed_from_u64(20_240_607);
         rng.set_stream(i as u64);
         if kind == "onnx" && i % 2 == 1 {
@@ -62,7 +64,8 @@ fn inputs(kind: &str, count: usize) -> impl Iterator<Item = Vec<u8>> {
         let seed = &seeds[rng.random_range(0..seeds.len())];
         let other = &seeds[rng.random_range(0..seeds.len())];
         bytes::damaged(&kind, seed, other, &mut rng)
-    })
+    });
+    attacks.into_iter().chain(damaged)
 }
 
 /// Ends the test where an input does not end.

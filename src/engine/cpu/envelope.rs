@@ -35,6 +35,8 @@ pub struct CpuEnvelope<S> {
     /// What rules anchors out, in high dimension; then the points lie in its order.
     skip: Option<Skip<S>>,
     search: Search,
+    /// Whether anchors count as affine pieces: in few dimensions, of a single family.
+    planes: bool,
     /// Pairs of point and anchor whose scores were computed, of each output.
     scored: u64,
 }
@@ -51,7 +53,11 @@ struct Layout {
 
 /// One half. The upper one is kept negated, so that both take maxima: of `sign * T - half * d^2`.
 struct Half<S> {
+    /// Scores, as they were compared: what comes later is compared with the same, so that the winner does not depend on
+    /// where one batch of anchors ends and the next begins. Of few dimensions without the `half * |x|^2` of all.
     values: Vec<S>,
+    /// The values of active anchors from the difference itself; empty where `values` are to stand for them.
+    exact: Vec<S>,
     /// Active anchors, as [numbers](of_number); empty if not wanted.
     pieces: Vec<S>,
 }
@@ -96,23 +102,26 @@ impl<S: Scalar> CpuEnvelope<S> {
             halves: spec.curvatures.iter().map(halves).collect(),
         };
         let size = layout.rows() * layout.top * points.width();
+        let planes = layout.families * layout.slots == 1 && (1..=FEW).contains(&dimension);
+        let keeps = layout.top == 1 && (planes || spec.pieces);
         let half = || Half {
             values: vec![S::min_value(); size],
+            exact: vec![S::min_value(); if keeps { size } else { 0 }],
             pieces: vec![of_number(u32::MAX); if spec.pieces { size } else { 0 }],
         };
         let tiles = points.tiles().map(|_| [half(), half()]).collect();
-        Self { points, layout, tiles, skip, search: spec.search, scored: 0 }
+        Self { points, layout, tiles, skip, search: spec.search, planes, scored: 0 }
     }
 
     pub(super) fn add(&mut self, jets: &Jets<CpuBuffer<S>>, first: usize, slots: &[u32]) {
         let Self { points, layout, tiles, skip, .. } = self;
         let prepared = points.prepare(jets);
         let anchors = jets.points.rows();
-        let alone = layout.families * layout.slots == 1 && slots.iter().all(|&slot| slot == 0);
-        if alone && (1..=FEW).contains(&jets.points.shape()[1]) {
-            self.scored += add_planes(points, layout, tiles, &prepared, first, self.search);
+        if self.planes {
+            self.scored += add_planes(points, layout, tiles, &prepared, (first, slots), self.search);
             return;
         }
+        let alone = layout.families * layout.slots == 1 && slots.iter().all(|&slot| slot == 0);
         let all = (points.points() * anchors * layout.outputs) as u64;
         let slots = (!alone).then_some(slots);
         let skip = skip.as_mut().filter(|_| alone && anchors >= skip::LEAST_ANCHORS);
@@ -163,12 +172,18 @@ impl<S: Scalar> CpuEnvelope<S> {
         let pieces = if wants_pieces { size } else { (0, count, width) };
         let order = skip.as_ref().map(|skip| &skip.order[..]);
         EnvelopeValues {
-            lower: gather(size, order, &tiles, |[lower, _]| &lower.values, |value| value),
-            upper: gather(size, order, &tiles, |[_, upper]| &upper.values, |value: S| -value),
+            lower: gather(size, order, &tiles, |[lower, _]| lower.found(), |value| value),
+            upper: gather(size, order, &tiles, |[_, upper]| upper.found(), |value: S| -value),
             lower_piece: gather(pieces, order, &tiles, |[lower, _]| &lower.pieces, number),
             upper_piece: gather(pieces, order, &tiles, |[_, upper]| &upper.pieces, number),
             scored,
         }
+    }
+}
+
+impl<S> Half<S> {
+    fn found(&self) -> &[S] {
+        if self.exact.is_empty() { &self.values } else { &self.exact }
     }
 }
 
@@ -257,7 +272,7 @@ impl<S: Scalar, T: Element> WithSimd for Fold<'_, S, T> {
     }
 }
 
-/// Takes anchors of few dimensions into the only family's envelopes, as affine pieces: a score is
+/// Takes anchors of few dimensions that feed the only slot into the only family's envelopes, as affine pieces: a score is
 /// `(sign J_i + 2 bend x_i) . x + sign (v_i - J_i x_i) - bend |x_i|^2`, less `bend |x|^2` that all have in common.
 /// Returns how many pairs were compared, of all outputs and both halves half each.
 fn add_planes<S: Scalar>(
@@ -265,7 +280,7 @@ fn add_planes<S: Scalar>(
     layout: &Layout,
     tiles: &mut [[Half<S>; 2]],
     jets: &PreparedJets<'_, S>,
-    first: usize,
+    (first, slots): (usize, &[u32]),
     search: Search,
 ) -> u64 {
     let rows = layout.rows();
@@ -275,7 +290,7 @@ fn add_planes<S: Scalar>(
         .map(|&(side, row)| {
             let (output, bend) = layout.of_row(row, side);
             let mut family = Family::default();
-            for anchor in 0..jets.anchors() {
+            for anchor in (0..jets.anchors()).filter(|&anchor| slots[anchor] == 0) {
                 let (x, slope) = (jets.centered(anchor), jets.slope(anchor, output));
                 let (mut norm, mut rise) = (0.0, 0.0);
                 for (x, slope) in x.iter().zip(slope) {
@@ -299,14 +314,24 @@ fn add_planes<S: Scalar>(
             let of_point = &found.entries[n * sides.len() * top..][..sides.len() * top];
             for (&(side, row), best) in sides.iter().zip(of_point.chunks_exact(top)) {
                 let (output, bend) = layout.of_row(row, side);
-                let Half { values, pieces } = &mut halves[side];
+                let Half { values, exact, pieces } = &mut halves[side];
                 let range = row * size..(row + 1) * size;
                 let pieces = pieces.get_mut(range.clone()).unwrap_or_default();
                 for entry in best.iter().filter(|entry| entry.number != u32::MAX) {
                     let (tangent, squared) = jets.exact(points.point(n), entry.number as usize, output);
                     let value = S::of(SIGNS[side] * tangent - bend * squared);
                     let number = first as u32 + entry.number;
-                    insert(&mut values[range.clone()], pieces, width, column, value, number);
+                    let Some(exact) = exact.get_mut(range.start + column) else {
+                        insert(&mut values[range.clone()], pieces, width, column, value, number);
+                        continue;
+                    };
+                    let before = &mut values[range.start + column];
+                    if entry.score > *before {
+                        (*before, *exact) = (entry.score, value);
+                        if let Some(piece) = pieces.get_mut(column) {
+                            *piece = of_number(number);
+                        }
+                    }
                 }
             }
         }
@@ -314,8 +339,8 @@ fn add_planes<S: Scalar>(
     found.scored / 2
 }
 
-/// Recomputes the values of those pieces of a point that are among `anchors`, from the difference itself, and puts the
-/// best into the order that this gives them.
+/// Recomputes the values of those pieces of a point that are among `anchors`, from the difference itself; several of a
+/// row are put into the order that this gives them.
 #[inline(always)]
 fn refine<S: Scalar>(
     layout: &Layout,
@@ -336,7 +361,11 @@ fn refine<S: Scalar>(
                 let anchor = number(pieces[at]) as usize;
                 if anchors.contains(&anchor) {
                     let (tangent, squared) = jets.exact(point, anchor - anchors.start, output);
-                    values[at] = S::of(SIGNS[side] * tangent - bend * squared);
+                    let value = S::of(SIGNS[side] * tangent - bend * squared);
+                    match half.exact.get_mut(row * size + at) {
+                        Some(exact) => *exact = value,
+                        None => values[at] = value,
+                    }
                 }
                 let mut at = at;
                 while at >= width && values[at] > values[at - width] {

@@ -31,8 +31,11 @@ pub struct GpuEnvelope {
     scored: u64,
     /// Half the curvatures `[C, K, 2]`.
     halves: Pooled,
-    /// `[2, rows, top, N]`, rows `[families, C, slots, K]`; the upper half is kept negated.
+    /// `[2, rows, top, N]`, rows `[families, C, slots, K]`; the upper half is kept negated. Scores, as they were compared,
+    /// so that the winner does not depend on where one batch of anchors ends and the next begins.
     values: GpuTensor,
+    /// The values of active pieces from the difference itself, where single ones are wanted.
+    exact: Option<GpuTensor>,
     pieces: GpuTensor,
 }
 
@@ -95,7 +98,9 @@ impl GpuEnvelope {
         let halves: Vec<f32> =
             spec.curvatures.iter().flatten().flat_map(|c| [(c.a / 2.0) as f32, (c.b / 2.0) as f32]).collect();
         let shape = [2, spec.variants() * outputs, spec.top, points.own.rows()];
+        let exact = if spec.pieces && spec.top == 1 { Some(gpu.empty(shape)?) } else { None };
         let new = Self {
+            exact,
             outputs,
             variants: spec.curvatures.len(),
             families: spec.families,
@@ -109,7 +114,10 @@ impl GpuEnvelope {
             points,
         };
         let nothing = &gpu.0.nothing;
-        new.run(gpu, "reset", [nothing; 6], &new.params(), new.values.len().div_ceil(super::INVOCATIONS))?;
+        for values in std::iter::once(&new.values).chain(&new.exact) {
+            let groups = values.len().div_ceil(super::INVOCATIONS);
+            new.run_on(gpu, values, "reset", [nothing; 6], &new.params(), groups)?;
+        }
         Ok(new)
     }
 
@@ -140,7 +148,19 @@ impl GpuEnvelope {
         params: &Params,
         workgroups: usize,
     ) -> Result<()> {
-        gpu.0.run(kernel(entry), &reads, &[self.values.buffer(), self.pieces.buffer()], params, workgroups)
+        self.run_on(gpu, &self.values, entry, reads, params, workgroups)
+    }
+
+    fn run_on(
+        &self,
+        gpu: &Gpu,
+        values: &GpuTensor,
+        entry: &'static str,
+        reads: [&Pooled; 6],
+        params: &Params,
+        workgroups: usize,
+    ) -> Result<()> {
+        gpu.0.run(kernel(entry), &reads, &[values.buffer(), self.pieces.buffer()], params, workgroups)
     }
 
     pub(super) fn add(
@@ -164,16 +184,18 @@ impl GpuEnvelope {
         let alone = self.top == 1 && self.families * self.slots == 1 && slots.iter().all(|&slot| slot == 0);
         if alone && dimension <= FEW {
             let groups = self.rows() * self.points.own.rows().div_ceil(DIRECT);
-            return self.run(gpu, "direct", exact, &params, groups);
-        }
-        let prepared = self.points.prepare(gpu, jets)?;
-        if alone && dimension <= FUSED {
-            self.fold_fused(gpu, &prepared, j, &params)?;
+            self.run(gpu, "direct", exact, &params, groups)?;
         } else {
-            self.fold(gpu, jets, &prepared, &params, slots)?;
+            let prepared = self.points.prepare(gpu, jets)?;
+            if alone && dimension <= FUSED {
+                self.fold_fused(gpu, &prepared, j, &params)?;
+            } else {
+                self.fold(gpu, jets, &prepared, &params, slots)?;
+            }
         }
         if self.wants_pieces {
-            self.run(gpu, "refine", exact, &params, teams(self.values.len(), dimension))?;
+            let values = self.exact.as_ref().unwrap_or(&self.values);
+            self.run_on(gpu, values, "refine", exact, &params, teams(values.len(), dimension))?;
         }
         Ok(())
     }
@@ -264,7 +286,8 @@ impl GpuEnvelope {
 
     pub(super) fn finish(self, gpu: &Gpu) -> Result<EnvelopeValues<f32>> {
         let half = self.values.len() / 2;
-        let values = gpu.0.request(self.values.buffer(), self.values.len())?;
+        let values = self.exact.as_ref().unwrap_or(&self.values);
+        let values = gpu.0.request(values.buffer(), values.len())?;
         let pieces = if self.wants_pieces { self.pieces.len() } else { 0 };
         let pieces = gpu.0.request(self.pieces.buffer(), pieces)?;
         let (mut values, mut pieces): (Vec<f32>, Vec<u32>) = (gpu.0.receive(values)?, gpu.0.receive(pieces)?);

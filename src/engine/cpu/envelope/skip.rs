@@ -257,7 +257,8 @@ impl<S: Scalar> Search<'_, S> {
                 all
             })
             .collect();
-        let mut attained = halves.each_ref().map(|half| Half { values: half.values.clone(), pieces: vec![] });
+        let mut attained =
+            halves.each_ref().map(|half| Half { values: half.values.clone(), exact: vec![], pieces: vec![] });
         self.compute(scratch, tile, &tried, &mut attained);
         let seen = self.points.points().saturating_sub(tile * width).min(width);
         for half in &mut attained {
