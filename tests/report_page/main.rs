@@ -180,8 +180,9 @@ fn downloads_are_the_files_on_disk() {
         assert_eq!(&from_base64(held[name]), bytes, "{name}");
     }
     // And three of them saved.
+    browser.run("for (const details of document.querySelectorAll('details.files')) details.open = true", &[]);
     for name in ["data/sweep/rows.csv", "data/plane.npz", "data/slice/value.png"] {
-        browser.run("document.querySelector(`[data-file=\"${arguments[0]}\"]`).click()", &[json!(name)]);
+        browser.click("return document.querySelector(`[data-file=\"${arguments[0]}\"]`)", &[json!(name)]);
         let saved = browser.downloads().join(name.split('/').next_back().unwrap());
         let start = std::time::Instant::now();
         while std::fs::read(&saved).ok().as_ref() != Some(&files[name]) {

@@ -257,7 +257,7 @@ fn boundaries_lie_where_neighbours_differ() {
         .collect();
     let classes = &arrays.arrays["class"];
     let scale = width / size as f64;
-    let edges: Vec<(bool, [f64; 2])> = (0..size)
+    let edges: Vec<(bool, [f64; 2])> = (1..size - 1)
         .filter(|y| marks.iter().all(|mark| (*y as f64 - mark).abs() > 6.0))
         .flat_map(|y| (0..size - 1).map(move |x| (x, y)))
         .filter(|(x, y)| {
