@@ -71,3 +71,27 @@ fn the_program_counts_without_a_file() {
         assert!(code == Some(2) && text.starts_with("error: "), "{wrong}: {text}");
     }
 }
+
+#[test]
+fn a_budget_ends_a_count() {
+    let context = Context::default();
+    let network = deep(2, 24, 4, Activation::Relu);
+    let all = Partition::count(&network, &context).unwrap();
+    assert!(!all.capped && all.regions > 100);
+    // Of exactly so many none is left out.
+    for budget in [all.regions, all.regions + 1, u64::MAX] {
+        let count = Partition::count_up_to(&network, budget, &context).unwrap();
+        assert_eq!((count.regions, count.capped, count.tiny), (all.regions, false, all.tiny));
+    }
+    for budget in [1, 20, all.regions - 1] {
+        let count = Partition::count_up_to(&network, budget, &context).unwrap();
+        assert_eq!((count.regions, count.capped), (budget, true));
+    }
+    let place = Place::with(&["moons.onnx", "moons.npz"]);
+    place.succeed("plane moons.onnx --data moons.npz --domain -o plane.npz");
+    let capped = place.succeed("partition moons.onnx --plane plane.npz --count --budget 7");
+    assert_eq!((&capped["label"], &capped["count"]), (&"capped".into(), &7.into()));
+    assert!(capped.get("area").is_none() && capped.get("tiny").is_none());
+    let (code, _, text) = place.run("partition moons.onnx --plane plane.npz --budget 7 -o p.json");
+    assert!(code == Some(2) && text.contains("--count"), "{text}");
+}

@@ -30,7 +30,7 @@ const PARTS: usize = 192;
 /// Times that parts are split to make so many.
 const ROUNDS: usize = 48;
 
-/// Steps between two looks at whether the job was cancelled and whether memory is left.
+/// Steps or regions between two looks at whether the job was cancelled, and whether memory and budget are left.
 const STEPS: usize = 256;
 
 /// A plane of input space cut into the regions of a piecewise affine network: convex polygons in the coordinates `s` and
@@ -324,12 +324,16 @@ fn search(stages: &Stages, layers: &[CodeLayer], goal: Goal, context: &Context) 
         let mut worker = Worker::new(stages, layers);
         worker.code = code;
         worker.found.only_count = only_count;
-        worker.stack.push(item);
+        if counted.load(Ordering::Relaxed) <= budget {
+            worker.stack.push(item);
+        }
         let (mut steps, mut bytes, mut count) = (0_usize, 0, 0);
         while let Some(item) = worker.stack.pop() {
             worker.step(item);
             steps += 1;
-            if steps.is_multiple_of(STEPS) || worker.stack.is_empty() {
+            // A step that looks ahead may find many.
+            let many = worker.found.count - count >= STEPS as u64;
+            if many || steps.is_multiple_of(STEPS) || worker.stack.is_empty() {
                 context.check()?;
                 let more = worker.found.count - count;
                 count = worker.found.count;

@@ -135,6 +135,11 @@ impl Browser {
         }
     }
 
+    /// A click of the mouse on the element that a function body returns.
+    pub fn click(&self, script: &str, arguments: &[Value]) {
+        self.command(&format!("/element/{}/click", id(&self.run(script, arguments))), json!({}));
+    }
+
     /// Presses keys one after the other, wherever the focus is.
     pub fn keys(&self, keys: &[char]) {
         let actions = keys
@@ -145,7 +150,7 @@ impl Browser {
 
     /// The mouse along places of the window, with its button down where there are several.
     pub fn mouse(&self, places: &[[f64; 2]]) {
-        let to = |[x, y]: &[f64; 2]| json!({ "type": "pointerMove", "x": x.round(), "y": y.round(), "duration": 0 });
+        let to = |[x, y]: &[f64; 2]| json!({ "type": "pointerMove", "x": x.round() as i64, "y": y.round() as i64, "duration": 0 });
         let mut actions = vec![to(&places[0])];
         if places.len() > 1 {
             actions.push(json!({ "type": "pointerDown", "button": 0 }));
@@ -157,7 +162,7 @@ impl Browser {
 
     /// Turns the wheel at a place.
     pub fn wheel(&self, [x, y]: [f64; 2], by: i32) {
-        let turn = json!({ "type": "scroll", "x": x.round(), "y": y.round(), "deltaX": 0, "deltaY": by });
+        let turn = json!({ "type": "scroll", "x": x.round() as i64, "y": y.round() as i64, "deltaX": 0, "deltaY": by });
         self.act(json!([{ "type": "wheel", "id": "wheel", "actions": [turn] }]));
     }
 
@@ -185,8 +190,7 @@ impl Browser {
 
     /// What assistive tools call an element: its accessible name.
     pub fn name_of(&self, element: &Value) -> String {
-        let id = element.as_object().and_then(|parts| parts.values().next()).and_then(Value::as_str).unwrap();
-        let path = format!("{}/element/{id}/computedlabel", self.session);
+        let path = format!("{}/element/{}/computedlabel", self.session, id(element));
         self.ask("GET", &path, Value::Null).as_str().unwrap().to_owned()
     }
 
@@ -195,6 +199,11 @@ impl Browser {
         let said = self.command("/se/log", json!({ "type": "browser" }));
         said.as_array().unwrap().iter().map(Value::to_string).collect()
     }
+}
+
+/// What the protocol calls an element.
+fn id(element: &Value) -> &str {
+    element.as_object().and_then(|parts| parts.values().next()).and_then(Value::as_str).expect("an element")
 }
 
 impl Drop for Browser {

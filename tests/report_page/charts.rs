@@ -44,8 +44,9 @@ fn charts_have_a_mark_for_each_mean_and_a_dot_for_each_row_where_they_belong() {
             paths: [...panel.querySelectorAll('svg path')].map((path) => path.getAttribute('d') + (path.getAttribute('transform') ?? '')),
             series: [...panel.querySelectorAll('.series')].map((series) => ({ name: series.dataset.name,
                 line: series.querySelector('.line').getAttribute('d'),
-                marks: [...series.querySelectorAll('.mark')].map((mark) => { const { e, f } = mark.transform.baseVal[0].matrix; return [e, f]; }),
-                dots: [...series.querySelectorAll('.each')].map((dot) => [Number(dot.getAttribute('cx')), Number(dot.getAttribute('cy'))]) })) }))",
+                marks: [...series.querySelectorAll('.mark')].map((mark) => {
+                    const { e, f } = mark.transform.baseVal[0].matrix; return [e, f]; }),
+                dots: [...series.querySelectorAll('.each')].map((dot) => [dot.cx.baseVal.value, dot.cy.baseVal.value]) })) }))",
         &[],
     );
     let fields = ["relative_rmse", "agreement", "accuracy", "relative_certificate", "violations"];
@@ -98,7 +99,8 @@ fn charts_are_read_by_keyboard_and_pointer() {
             .map(|(_, values)| mean(values))
             .collect()
     };
-    let reading = "const reading = document.querySelector('.reading'); return reading.hidden ? null : [...reading.querySelectorAll('data')].map((number) => Number(number.value))";
+    let reading = "const reading = document.querySelector('.reading');
+        return reading.hidden ? null : [...reading.querySelectorAll('data')].map((number) => Number(number.value))";
     let agrees = |pieces: u64| {
         let read = numbers(&browser.run(reading, &[]));
         let expected = expected(pieces);
@@ -118,7 +120,9 @@ fn charts_are_read_by_keyboard_and_pointer() {
     assert!(spoken.as_str().unwrap().contains("300 pieces"), "{spoken}");
     browser.run("document.activeElement.blur()", &[]);
     assert_eq!(browser.run(reading, &[]), Value::Null);
-    let place = "document.querySelector('.chart').scrollIntoView({ behavior: 'instant', block: 'center' }); const box = document.querySelectorAll('.series .mark')[1].getBoundingClientRect(); return [box.left + 6, box.top]";
+    let place = "document.querySelector('.chart').scrollIntoView({ behavior: 'instant', block: 'center' });
+        const box = document.querySelectorAll('.series .mark')[1].getBoundingClientRect();
+        return [box.left + 6, box.top]";
     let place = numbers(&browser.run(place, &[]));
     browser.mouse(&[[place[0], place[1]]]);
     agrees(30);
@@ -129,8 +133,11 @@ fn tables_say_what_the_documents_say() {
     let report = digits();
     let Some(browser) = report.page() else { return };
     let open = "document.querySelector(`#${arguments[0]} details.data`).open = true";
-    let cells = "return [...document.querySelectorAll(`#${arguments[0]} table tbody tr`)].map((row) => [...row.cells].map((cell) => cell.querySelector('data')?.value ?? cell.textContent))";
-    let shown = "return [...document.querySelectorAll('data')].filter((number) => !number.textContent.includes('%') && !number.closest('dd, .files')).map((number) => [number.value, number.textContent])";
+    let cells = "return [...document.querySelectorAll(`#${arguments[0]} table tbody tr`)].map((row) =>
+        [...row.cells].map((cell) => cell.querySelector('data')?.value ?? cell.textContent))";
+    let shown =
+        "return [...document.querySelectorAll('data')].map((number) => [number.value, number.textContent])
+        .filter(([, text]) => !/%|MiB|[kM]?B|s$/.test(text))";
 
     let sweep = report.of_kind("sweep");
     browser.run(open, &[sweep["id"].clone()]);
@@ -213,7 +220,8 @@ fn bars_are_as_long_as_their_numbers() {
     let report = digits();
     let Some(browser) = report.page() else { return };
     let figure = report.of_kind("bars");
-    let lengths = "return [...document.querySelectorAll(`#${arguments[0]} .track`)].map((track) => [track.clientWidth, track.firstChild.getBoundingClientRect().width, Number(track.nextSibling.value)])";
+    let lengths = "return [...document.querySelectorAll(`#${arguments[0]} .track`)].map((track) =>
+        [track.clientWidth, track.firstChild.getBoundingClientRect().width, Number(track.nextSibling.value)])";
     let lengths = browser.run(lengths, &[figure["id"].clone()]);
     let lengths: Vec<_> = lengths.as_array().unwrap().iter().map(numbers).collect();
     let most = lengths.iter().map(|bar| bar[2]).fold(0.0, f64::max);
@@ -231,7 +239,8 @@ fn matrices_are_read_by_keyboard_and_pointer() {
     let figure = report.of_kind("matrix");
     let (id, values) = (&figure["id"], figure["drawn"]["values"].as_array().unwrap());
     let size = values.len();
-    let cell = "return [document.querySelector(`#${arguments[0]} .cell`).textContent, document.querySelector(`#${arguments[0]} .cell data`).value]";
+    let cell = "const cell = document.querySelector(`#${arguments[0]} .cell`);
+        return [cell.textContent, cell.querySelector('data').value]";
     let agrees = |row: usize, column: usize| {
         let said = browser.run(cell, std::slice::from_ref(id));
         assert_eq!(
@@ -248,7 +257,10 @@ fn matrices_are_read_by_keyboard_and_pointer() {
     agrees(0, 0);
     browser.keys(&[DOWN, DOWN, RIGHT]);
     agrees(2, 1);
-    let place = "const image = document.querySelector(`#${arguments[0]} image`); image.scrollIntoView({ behavior: 'instant', block: 'center' }); const box = image.getBoundingClientRect(); return [box.left, box.top, box.width, box.height]";
+    let place = "const image = document.querySelector(`#${arguments[0]} image`);
+        image.scrollIntoView({ behavior: 'instant', block: 'center' });
+        const box = image.getBoundingClientRect();
+        return [box.left, box.top, box.width, box.height]";
     let place = numbers(&browser.run(place, std::slice::from_ref(id)));
     for (row, column) in [(size / 3, size / 5), (size - 1, 0), (1, size - 1)] {
         let at = |start: f64, length: f64, i: usize| start + length * (i as f64 + 0.5) / size as f64;
@@ -256,7 +268,13 @@ fn matrices_are_read_by_keyboard_and_pointer() {
         agrees(row, column);
     }
     // Dark is little, bright is much.
-    let pixels = "const picture = new Image(); picture.src = document.querySelector(`#${arguments[0]} image`).getAttribute('href'); return picture.decode().then(() => { const canvas = document.createElement('canvas'); canvas.width = picture.width; canvas.height = picture.height; const pen = canvas.getContext('2d'); pen.drawImage(picture, 0, 0); return [picture.width, picture.height, [...pen.getImageData(0, 0, picture.width, picture.height).data]]; })";
+    let pixels = "const picture = new Image();
+        picture.src = document.querySelector(`#${arguments[0]} image`).getAttribute('href');
+        return picture.decode().then(() => {
+            const { width, height } = picture, canvas = Object.assign(document.createElement('canvas'), { width, height });
+            const pen = canvas.getContext('2d');
+            pen.drawImage(picture, 0, 0);
+            return [width, height, [...pen.getImageData(0, 0, width, height).data]]; })";
     let pixels = browser.run(pixels, std::slice::from_ref(id));
     assert_eq!([&pixels[0], &pixels[1]], [&json!(size), &json!(size)]);
     let pixels = numbers(&pixels[2]);

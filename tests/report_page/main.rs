@@ -78,7 +78,10 @@ impl Report {
         let browser = browser()?;
         browser.screen(1280, 900, false);
         browser.open(&self.folder.join("index.html"));
-        browser.until("document.readyState === 'complete' && [...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg'))");
+        browser.until(
+            "document.readyState === 'complete'
+                && [...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('svg'))",
+        );
         Some(browser)
     }
 }
@@ -101,7 +104,9 @@ fn a_page_says_nothing_and_fetches_nothing() {
         browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)", &[]);
     assert_eq!(fetched, json!([]));
     // The browser itself would not let it: an address that is asked for all the same is refused.
-    let refused = "return new Promise((done) => { document.addEventListener('securitypolicyviolation', (event) => done(event.effectiveDirective)); new Image().src = 'http://127.0.0.1:9/'; })";
+    let refused = "return new Promise((done) => {
+        document.addEventListener('securitypolicyviolation', (event) => done(event.effectiveDirective));
+        new Image().src = 'http://127.0.0.1:9/'; })";
     assert_eq!(browser.run(refused, &[]), "img-src");
     assert_eq!(browser.console().len(), 1, "the console hears of what was refused");
 }
@@ -112,8 +117,11 @@ fn every_figure_is_there_with_its_commands_and_files() {
     let Some(browser) = report.page() else { return };
     let said = browser.run(
         "return [...document.querySelectorAll('figure')].map((figure) => ({
-            id: figure.id, title: figure.querySelector('h3').lastChild.data, caption: figure.querySelector('figcaption').textContent,
-            commands: [...figure.querySelectorAll('pre')].map((code) => code.textContent), files: [...figure.querySelectorAll('[data-file]')].map((file) => file.dataset.file) }))",
+            id: figure.id,
+            title: figure.querySelector('h3').lastChild.data,
+            caption: figure.querySelector('figcaption').textContent,
+            commands: [...figure.querySelectorAll('pre')].map((code) => code.textContent),
+            files: [...figure.querySelectorAll('[data-file]')].map((file) => file.dataset.file) }))",
         &[],
     );
     assert_eq!(said.as_array().unwrap().len(), report.figures().len());
@@ -130,7 +138,8 @@ fn every_figure_is_there_with_its_commands_and_files() {
 fn key_numbers_are_those_of_the_report() {
     let report = digits();
     let Some(browser) = report.page() else { return };
-    let said = "return [...document.querySelectorAll('.key li')].map((item) => [item.querySelector('a').hash, item.querySelector('data')?.value ?? item.querySelector('.big').textContent])";
+    let said = "return [...document.querySelectorAll('.key li')].map((item) =>
+        [item.querySelector('a').hash, item.querySelector('data')?.value ?? item.querySelector('.big').textContent])";
     let said = browser.run(said, &[]);
     let summary = report.json["summary"].as_array().unwrap();
     assert!(summary.len() >= 3 && said.as_array().unwrap().len() == summary.len(), "{said}");
@@ -142,7 +151,9 @@ fn key_numbers_are_those_of_the_report() {
         }
     }
     let parameters = &report.json["model"]["document"]["parameters"];
-    let said = browser.run("return [...document.querySelectorAll('dt')].find((name) => name.textContent === 'Parameters').nextSibling.firstChild.value", &[]);
+    let said = "return [...document.querySelectorAll('dt')].find((name) => name.textContent === 'Parameters')
+        .nextSibling.firstChild.value";
+    let said = browser.run(said, &[]);
     assert_eq!(said, parameters.to_string());
 }
 
@@ -153,7 +164,11 @@ fn downloads_are_the_files_on_disk() {
     let files = report.files();
     assert!(files.len() > 30, "{}", files.len());
     // What a button would save, all of them.
-    let held = "return Promise.all([...files.keys()].map(async (name) => [name, await new Promise((done) => { const reader = new FileReader(); reader.onload = () => done(reader.result.split(',')[1]); reader.readAsDataURL(blobOf(name)); })]))";
+    let held = "const read = (blob) => new Promise((done) => {
+            const reader = new FileReader();
+            reader.onload = () => done(reader.result.split(',')[1]);
+            reader.readAsDataURL(blob); });
+        return Promise.all([...files.keys()].map(async (name) => [name, await read(blobOf(name))]))";
     let held = browser.run(held, &[]);
     let held: BTreeMap<&str, &str> = held
         .as_array()
@@ -165,8 +180,9 @@ fn downloads_are_the_files_on_disk() {
         assert_eq!(&from_base64(held[name]), bytes, "{name}");
     }
     // And three of them saved.
+    browser.run("for (const details of document.querySelectorAll('details.files')) details.open = true", &[]);
     for name in ["data/sweep/rows.csv", "data/plane.npz", "data/slice/value.png"] {
-        browser.run("document.querySelector(`[data-file=\"${arguments[0]}\"]`).click()", &[json!(name)]);
+        browser.click("return document.querySelector(`[data-file=\"${arguments[0]}\"]`)", &[json!(name)]);
         let saved = browser.downloads().join(name.split('/').next_back().unwrap());
         let start = std::time::Instant::now();
         while std::fs::read(&saved).ok().as_ref() != Some(&files[name]) {
@@ -206,10 +222,9 @@ fn other_networks_have_pages_too() {
         let Some(browser) = report.page() else { return };
         browser.until("document.querySelector('canvas').dataset.drawn");
         assert_eq!(browser.console(), [] as [&str; 0], "{name}");
-        let refused = browser.run(
-            "return [...document.querySelectorAll('figure .refused')].map((text) => text.lastChild.data)",
-            &[],
-        );
+        let refused =
+            "return [...document.querySelectorAll('figure .refused')].map((text) => text.lastChild.data)";
+        let refused = browser.run(refused, &[]);
         let expected: Vec<_> = report
             .figures()
             .iter()
@@ -222,7 +237,9 @@ fn other_networks_have_pages_too() {
             name == "moons",
             "a smooth network has no regions, {name}: {expected:?}"
         );
-        let drawn = browser.run("return [...document.querySelectorAll('figure .drawing')].every((drawing) => drawing.getBoundingClientRect().height > 10)", &[]);
+        let drawn = "return [...document.querySelectorAll('figure .drawing')]
+            .every((drawing) => drawing.getBoundingClientRect().height > 10)";
+        let drawn = browser.run(drawn, &[]);
         assert_eq!(drawn, true, "{name}");
     }
 }

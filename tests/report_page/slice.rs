@@ -19,8 +19,11 @@ struct Reading {
 fn reading(browser: &Browser) -> Reading {
     let said = browser.run(
         "const place = document.querySelector('.place');
-         return [[...document.querySelectorAll('.layer')].map((layer) => [layer.querySelector('input').value, layer.querySelector('output data').value]),
-            [...place.querySelectorAll('data')].map((number) => Number(number.value)), place.textContent.match(/zoom ([0-9,]+)/)[1].replace(',', '')]",
+         return [
+            [...document.querySelectorAll('.layer')].map((layer) =>
+                [layer.querySelector('input').value, layer.querySelector('output data').value]),
+            [...place.querySelectorAll('data')].map((number) => Number(number.value)),
+            place.textContent.match(/zoom ([0-9,]+)/)[1].replace(',', '')]",
         &[],
     );
     let pair =
@@ -86,8 +89,10 @@ fn page() -> Option<(Browser, [f64; 3])> {
 fn colours(browser: &Browser, places: &[[f64; 2]]) -> Vec<[u8; 3]> {
     // After the next frame all is drawn.
     let read = format!(
-        "{CANVAS} const [places] = arguments; return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {{
-            const pen = canvas.getContext('2d'); done(places.map(([x, y]) => [...pen.getImageData(Math.floor(x), Math.floor(y), 1, 1).data])); }})))"
+        "{CANVAS} const [places] = arguments, pen = canvas.getContext('2d');
+         const colour = ([x, y]) => [...pen.getImageData(Math.floor(x), Math.floor(y), 1, 1).data];
+         return new Promise((done) =>
+            requestAnimationFrame(() => requestAnimationFrame(() => done(places.map(colour)))))"
     );
     let read = browser.run(&read, &[json!(places)]);
     read.as_array().unwrap().iter().map(numbers).map(|c| [c[0] as u8, c[1] as u8, c[2] as u8]).collect()
@@ -252,7 +257,7 @@ fn boundaries_lie_where_neighbours_differ() {
         .collect();
     let classes = &arrays.arrays["class"];
     let scale = width / size as f64;
-    let edges: Vec<(bool, [f64; 2])> = (0..size)
+    let edges: Vec<(bool, [f64; 2])> = (1..size - 1)
         .filter(|y| marks.iter().all(|mark| (*y as f64 - mark).abs() > 6.0))
         .flat_map(|y| (0..size - 1).map(move |x| (x, y)))
         .filter(|(x, y)| {

@@ -46,8 +46,11 @@ fn count(shared: &Shared) -> Result<Figure> {
         &runs,
         &["data/regions/count.json"],
         |document| {
-            let label = document["label"].as_str().unwrap_or_default();
-            let mut rows = vec![vec![json!(format!("regions ({label})")), document["count"].clone()]];
+            let label = match document["label"].as_str() {
+                Some("capped") => "regions (capped: there are more)".to_owned(),
+                label => format!("regions ({})", label.unwrap_or_default()),
+            };
+            let mut rows = vec![vec![json!(label), document["count"].clone()]];
             if let Some(tiny) = document["tiny"].as_u64() {
                 rows.push(vec![json!("of these below 1e-9 of the slice"), json!(tiny)]);
                 rows.push(vec![json!("area (4 but for rounding)"), document["area"].clone()]);
@@ -107,7 +110,8 @@ fn polytopes(plan: &Plan, runs: &mut Runs) -> Result<Figure> {
     let caption = format!(
         "The region of a row in all dimensions is a polytope. A facet is certain; of the undecided constraints, {PROGRAMS} \
          linear programs do not tell whether others imply them. The inradius is that of the largest ball inside, the \
-         distance that from the row to the nearest boundary."
+         distance that from the row to the nearest boundary: 0 where the row lies on one, such as of a pool whose largest \
+         values are equal."
     );
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     Draft::new("polytopes", SECTION, "Regions of single rows", &caption).finish(&done, &files, |_| {

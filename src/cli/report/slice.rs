@@ -223,8 +223,15 @@ fn caption(plan: &Plan, shared: &Shared) -> String {
         };
         text += &format!(
             "The spline has {} pieces in each half at curvature {}; its error bars are of curvature {}, which {bars}.",
-            fit["pieces"], fit["curvature"], fit["certificate_curvature"]
+            fit["pieces"],
+            rounded(&fit["curvature"]),
+            rounded(&fit["certificate_curvature"])
         );
     }
     text
+}
+
+/// A number for running text.
+fn rounded(number: &Value) -> String {
+    number.as_f64().map_or_else(String::new, |number| format!("{number:.4}"))
 }

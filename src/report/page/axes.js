@@ -1,15 +1,15 @@
 'use strict';
 // Axes: where a value lies along a length, and the ticks that say so.
 
-// A little more than the values take; `from`, where given, is held to.
-function extent(values, log, from) {
+// A little more than the values take; `from`, where given, is held to, and no number is above `most`.
+function extent(values, log, from, most = Infinity) {
   const usable = values.filter((value) => Number.isFinite(value) && (!log || value > 0));
   if (usable.length === 0) return log ? [0.1, 1] : [0, 1];
   let [low, high] = [Math.min(...usable, from ?? Infinity), Math.max(...usable)];
   if (log) return [low / 1.12, high * 1.12];
   if (low === high) [low, high] = low === from ? [low, low + 1] : [low - 0.5, high + 0.5];
   const margin = 0.04 * (high - low);
-  return [from === low ? low : low - margin, high + margin];
+  return [from === low ? low : low - margin, Math.min(high, most) + margin];
 }
 
 // at(value): its place between the ends of the length.

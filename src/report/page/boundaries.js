@@ -47,10 +47,7 @@ function boundaries(array, colour) {
     const { canvas } = pen,
       all = array();
     if (view.scale < 4 * ratio) {
-      mask ??= boundaryMask(
-        all,
-        [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)),
-      );
+      mask ??= boundaryMask(all, channels(colour));
       pen.drawImage(mask, view.left, view.top, view.scale * mask.width, view.scale * mask.height);
       return;
     }

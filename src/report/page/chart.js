@@ -57,7 +57,7 @@ function chart({ title, x, y, series }) {
     const values = series.flatMap((one) => one.points.flatMap((point) => point.all));
     axes = {
       x: axis({ log: x.log, range: extent(places, x.log) }, [left, right]),
-      y: axis({ log: y.log, range: extent(values, y.log, y.from) }, [bottom, top]),
+      y: axis({ log: y.log, range: extent(values, y.log, y.from, y.unit === 'share' ? 1 : undefined) }, [bottom, top]),
     };
     const picture = svg('svg', { viewBox: `0 0 ${width} ${height}`, 'aria-hidden': true });
     picture.append(grid([left, right, top, bottom], [width, height]));

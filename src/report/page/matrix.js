@@ -1,26 +1,6 @@
 'use strict';
 // A matrix as squares of colour, read by pointer or, focused, by the arrow keys.
 
-const VIRIDIS = [
-  '#440154',
-  '#482878',
-  '#3e4989',
-  '#31688e',
-  '#26828e',
-  '#1f9e89',
-  '#35b779',
-  '#6ece58',
-  '#b5de2b',
-  '#fde725',
-];
-const channels = VIRIDIS.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
-
-function viridis(share) {
-  const place = Math.max(0, Math.min(1, share)) * (channels.length - 1),
-    at = Math.min(channels.length - 2, Math.floor(place));
-  return channels[at].map((low, i) => Math.round(low + (place - at) * (channels[at + 1][i] - low)));
-}
-
 // Runs of equal neighbours: [label, first, end].
 function runs(labels) {
   const all = [];
@@ -31,54 +11,78 @@ function runs(labels) {
   return all;
 }
 
-function squares(values, low, high) {
+// A pixel for each value.
+function squares(values, scale) {
   const canvas = el('canvas', { width: values[0].length, height: values.length });
   const pen = canvas.getContext('2d'),
     image = pen.createImageData(canvas.width, canvas.height);
-  for (const [i, value] of values.flat().entries())
-    image.data.set([...viridis(high > low ? (value - low) / (high - low) : 0), 255], 4 * i);
+  for (const [i, value] of values.flat().entries()) image.data.set([...scale.of(value), 255], 4 * i);
   pen.putImageData(image, 0, 0);
   return canvas.toDataURL();
+}
+
+// Of few rows and columns the names, and the numbers in the squares.
+function writing(rows, columns, values, scale, cell) {
+  const names = [
+    ...rows.map((name, i) => svg('text', { x: -6, y: (i + 0.5) * cell + 4, 'text-anchor': 'end' }, String(name))),
+    ...columns.map((name, i) => svg('text', { x: (i + 0.5) * cell, y: -6, 'text-anchor': 'middle' }, last(name))),
+  ];
+  const inks = values.flatMap((row, y) =>
+    row.map((value, x) =>
+      svg(
+        'text',
+        {
+          class: isLight(scale.of(value)) ? 'on-light' : 'on-dark',
+          x: (x + 0.5) * cell,
+          y: (y + 0.5) * cell + 4,
+          'text-anchor': 'middle',
+        },
+        plain(value, 2),
+      ),
+    ),
+  );
+  return [...names, ...inks];
+}
+
+// "output 3" in a narrow column: what tells it from the others.
+const last = (name) => String(name).split(' ').at(-1);
+
+// Lines between groups of rows and columns, and their labels.
+function groupLines(groups, cell) {
+  return runs(groups).flatMap(([label, first, end]) => {
+    const [from, middle, length] = [first * cell, ((first + end) / 2) * cell, groups.length * cell];
+    return [
+      first > 0 ? svg('path', { class: 'between', d: `M-6,${from}H${length}M${from},-6V${length}` }) : [],
+      svg('text', { x: -9, y: middle + 4, 'text-anchor': 'end' }, String(label)),
+      svg('text', { x: middle, y: -9, 'text-anchor': 'middle' }, String(label)),
+    ].flat();
+  });
 }
 
 // { rows, columns, values, unit, groups: a label for each row and column, range }
 function drawMatrix({ title, drawn: { rows, columns, values, unit, groups, range } }) {
   const flat = values.flat().filter(Number.isFinite);
-  const [low, high] = range ?? [flat.reduce((a, b) => Math.min(a, b)), flat.reduce((a, b) => Math.max(a, b))];
+  const scale = scaleOf(...(range ?? [flat.reduce((a, b) => Math.min(a, b)), flat.reduce((a, b) => Math.max(a, b))]));
   const [height, width] = [rows.length, columns.length];
-  if (groups?.length !== height || height !== width) groups = undefined;
-  const side = 460,
-    edge = groups ? 30 : 2,
-    cell = side / Math.max(height, width);
-  const picture = svg('svg', {
-    viewBox: `0 0 ${edge + cell * width + 2} ${edge + cell * height + 2}`,
-    'aria-hidden': true,
+  const grouped = groups?.length === height && height === width;
+  const few = Math.max(height, width) <= 16;
+  const cell = few ? 44 : 460 / Math.max(height, width);
+  const left = few ? 14 + 7 * Math.max(...rows.map((name) => String(name).length)) : grouped ? 30 : 2;
+  const top = few ? 24 : grouped ? 30 : 2;
+  const [across, down] = [left + cell * width + 2, top + cell * height + 2];
+  const image = svg('image', {
+    href: squares(values, scale),
+    width: cell * width,
+    height: cell * height,
+    preserveAspectRatio: 'none',
   });
-  const inside = svg('g', { transform: `translate(${edge},${edge})` });
-  inside.append(
-    svg('image', {
-      href: squares(values, low, high),
-      width: cell * width,
-      height: cell * height,
-      preserveAspectRatio: 'none',
-    }),
-  );
-  if (groups) inside.append(...groupLines());
   const cursor = svg('rect', { class: 'cursor', width: cell, height: cell, visibility: 'hidden' });
-  inside.append(cursor);
-  picture.append(inside);
-
-  function groupLines() {
-    return runs(groups).flatMap(([label, first, end]) => {
-      const [from, middle] = [first * cell, ((first + end) / 2) * cell];
-      return [
-        first > 0 &&
-          svg('path', { class: 'between', d: `M${-6},${from}H${cell * width}M${from},${-6}V${cell * height}` }),
-        svg('text', { x: -9, y: middle + 4, 'text-anchor': 'end' }, String(label)),
-        svg('text', { x: middle, y: -9, 'text-anchor': 'middle' }, String(label)),
-      ].filter(Boolean);
-    });
-  }
+  const marks = few ? writing(rows, columns, values, scale, cell) : grouped ? groupLines(groups, cell) : [];
+  const picture = svg(
+    'svg',
+    { viewBox: `0 0 ${across} ${down}`, 'aria-hidden': true },
+    svg('g', { transform: `translate(${left},${top})` }, image, marks, cursor),
+  );
 
   const reading = el(
     'p',
@@ -88,9 +92,7 @@ function drawMatrix({ title, drawn: { rows, columns, values, unit, groups, range
   let at = [0, 0];
   function read(row, column) {
     at = [Math.max(0, Math.min(height - 1, row)), Math.max(0, Math.min(width - 1, column))];
-    cursor.setAttribute('x', at[1] * cell);
-    cursor.setAttribute('y', at[0] * cell);
-    cursor.setAttribute('visibility', 'visible');
+    furnish(cursor, { x: at[1] * cell, y: at[0] * cell, visibility: 'visible' }, []);
     reading.replaceChildren(
       `${rows[at[0]]} and ${columns[at[1]]}: `,
       unit ? `${unit} ` : '',
@@ -98,10 +100,20 @@ function drawMatrix({ title, drawn: { rows, columns, values, unit, groups, range
     );
   }
 
-  const label = `${title}: ${height} by ${width} values from ${plain(low)} to ${plain(high)}. Arrow keys read them.`;
-  const frame = el('div', { class: 'matrix', tabindex: 0, role: 'group', 'aria-label': label }, picture);
+  const label = `${title}: ${height} by ${width} values from ${plain(scale.low)} to ${plain(scale.high)}. Arrow keys read them.`;
+  const frame = el(
+    'div',
+    {
+      class: 'matrix',
+      tabindex: 0,
+      role: 'group',
+      'aria-label': label,
+      style: `max-width:${Math.round(across * 1.08)}px`,
+    },
+    picture,
+  );
   frame.addEventListener('pointermove', (event) => {
-    const box = inside.querySelector('image').getBoundingClientRect();
+    const box = image.getBoundingClientRect();
     read(
       Math.floor(((event.clientY - box.top) / box.height) * height),
       Math.floor(((event.clientX - box.left) / box.width) * width),
@@ -114,28 +126,13 @@ function drawMatrix({ title, drawn: { rows, columns, values, unit, groups, range
     if (cursor.getAttribute('visibility') === 'hidden') read(...at);
     else read(at[0] + step[0], at[1] + step[1]);
   });
-  const bar = el(
-    'div',
-    { class: 'scale' },
-    unit ?? '',
-    number(low),
-    el('span', { class: 'ramp', style: `background:linear-gradient(to right,${VIRIDIS})` }),
-    number(high),
-  );
-  const columnsOf = ['', ...columns.map(String)];
-  return [
-    frame,
-    bar,
-    reading,
-    folded(
-      'The numbers',
-      () =>
-        table(
-          columnsOf,
-          rows.map((name, i) => [String(name), ...values[i]]),
-          title,
-        ),
-      false,
-    ),
-  ];
+  const ramp = el('span', { class: 'ramp', style: `background:linear-gradient(to right,${scale.colours})` });
+  const bar = el('div', { class: 'scale' }, unit ?? '', number(scale.low), ramp, number(scale.high));
+  const numbers = () =>
+    table(
+      ['', ...columns.map(String)],
+      rows.map((name, i) => [String(name), ...values[i]]),
+      title,
+    );
+  return [frame, bar, reading, folded('The numbers', numbers, few)];
 }

@@ -22,7 +22,7 @@ use base64::encode;
 pub const MOST_EMBEDDED: u64 = 1 << 20;
 
 /// The parts of the page's skeleton that are files of their own.
-const PARTS: [(&str, &str); 15] = [
+const PARTS: [(&str, &str); 16] = [
     ("{{style.css}}", include_str!("style.css")),
     ("{{dom.js}}", include_str!("dom.js")),
     ("{{numbers.js}}", include_str!("numbers.js")),
@@ -32,6 +32,7 @@ const PARTS: [(&str, &str); 15] = [
     ("{{chart.js}}", include_str!("chart.js")),
     ("{{sweep.js}}", include_str!("sweep.js")),
     ("{{bars.js}}", include_str!("bars.js")),
+    ("{{colours.js}}", include_str!("colours.js")),
     ("{{matrix.js}}", include_str!("matrix.js")),
     ("{{panzoom.js}}", include_str!("panzoom.js")),
     ("{{boundaries.js}}", include_str!("boundaries.js")),
