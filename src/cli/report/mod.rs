@@ -37,11 +37,12 @@ use runs::Runs;
 const MOST_PIXELS: usize = 1024;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    fenchel report model.onnx --data x.npy -o report\n  \
-    fenchel report model.onnx --data x.npy --labels y.npy --anchors 0..8000 --points 8000..10000 --pieces 100,1000,all \
-    --through 8001,8004,8010 -o report\n\n\
-    Writes DIR/index.html, one page that holds its data and fetches nothing, DIR/report.json, the same for programs, and \
+#[command(after_help = "Examples:
+  fenchel report model.onnx --data x.npy -o report
+  fenchel report model.onnx --data x.npy --labels y.npy --anchors 0..8000 \\
+    --points 8000..10000 --pieces 100,1000,all --through 8001,8004,8010 -o report
+
+Writes DIR/index.html, one page that holds its data and fetches nothing, DIR/report.json, the same for programs, and \
     DIR/data, the files of all figures. The figures are made by ordinary fenchel command lines, which are shown beside \
     them. What a network does not have, such as regions where it is smooth, is said in the figure's place. --resume goes \
     on with the sweep of an interrupted report. docs/report.md says how to read it.")]
