@@ -27,7 +27,7 @@ run() {
         done
         return 255
     fi
-    printf '%-12s %s\n' "$1" "$(grep -a ' DONE ' "$work/$1.log")"
+    printf '%-12s %s\n' "$1" "$(grep -a DONE "$work/$1.log")"
 }
 export -f run
 export seconds work

@@ -9,6 +9,7 @@ mod graphs;
 #[path = "../common/loaders.rs"]
 mod loaders;
 mod program;
+mod special;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
