@@ -180,7 +180,9 @@ impl Browser {
     /// `print`, or nothing for the screen.
     pub fn medium(&self, medium: &str, dark: bool) {
         let scheme = json!({ "name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" } });
-        self.tell("Emulation.setEmulatedMedia", json!({ "media": medium, "features": [scheme] }));
+        // What scrolls smoothly is not yet where it will be.
+        let still = json!({ "name": "prefers-reduced-motion", "value": "reduce" });
+        self.tell("Emulation.setEmulatedMedia", json!({ "media": medium, "features": [scheme, still] }));
     }
 
     /// The page on paper, a PDF in base64.
