@@ -60,7 +60,7 @@
 //! | module | what is there |
 //! |---|---|
 //! | [`cli`] | arguments, progress, tables, exit codes |
-//! | [`report`] | sweeps, tables, plots |
+//! | [`report`] | sweeps, tables, plots, pages that hold it all |
 //! | [`render`] | planes, fields, pictures of any size, contact sheets |
 //! | [`spline`] | max-affine splines, curvatures, certificates, spline files |
 //! | [`conjugate`] | discrete conjugates on grids, envelopes, Legendre splines without gradients |

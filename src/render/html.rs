@@ -1,5 +1,8 @@
 //! Pages: text that is put into HTML.
 
+/// A script that moves and zooms a picture on a canvas, by pointer, wheel, touch and keys.
+pub(crate) const PANZOOM: &str = include_str!("panzoom.js");
+
 /// Text within HTML, also within the quotes of an attribute.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

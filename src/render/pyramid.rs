@@ -182,6 +182,7 @@ impl Page<'_> {
             ("{{links}}", links.collect::<Vec<_>>().join(" ")),
             ("{{legend}}", self.legend.to_owned()),
             ("{{picture}}", picture.to_string()),
+            ("{{panzoom.js}}", html::PANZOOM.to_owned()),
         ];
         html::filled(include_str!("viewer.html"), &parts)
     }

@@ -140,12 +140,20 @@ impl Browser {
         self.command(&format!("/element/{}/click", id(&self.run(script, arguments))), json!({}));
     }
 
-    /// Presses keys one after the other, wherever the focus is.
+    /// Presses keys one after the other, wherever the focus is; the shift key is held for those after it.
     pub fn keys(&self, keys: &[char]) {
-        let actions = keys
-            .iter()
-            .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })));
-        self.act(json!([{ "type": "key", "id": "keys", "actions": actions.collect::<Vec<_>>() }]));
+        let shift = '\u{e008}';
+        let mut actions = vec![];
+        for key in keys {
+            actions.push(json!({ "type": "keyDown", "value": key }));
+            if *key != shift {
+                actions.push(json!({ "type": "keyUp", "value": key }));
+            }
+        }
+        if keys.contains(&shift) {
+            actions.push(json!({ "type": "keyUp", "value": shift }));
+        }
+        self.act(json!([{ "type": "key", "id": "keys", "actions": actions }]));
     }
 
     /// The mouse along places of the window, with its button down where there are several.
@@ -180,7 +188,9 @@ impl Browser {
     /// `print`, or nothing for the screen.
     pub fn medium(&self, medium: &str, dark: bool) {
         let scheme = json!({ "name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" } });
-        self.tell("Emulation.setEmulatedMedia", json!({ "media": medium, "features": [scheme] }));
+        // What scrolls smoothly is not yet where it will be.
+        let still = json!({ "name": "prefers-reduced-motion", "value": "reduce" });
+        self.tell("Emulation.setEmulatedMedia", json!({ "media": medium, "features": [scheme, still] }));
     }
 
     /// The page on paper, a PDF in base64.

@@ -84,7 +84,7 @@ const ground = (element) => {
 const faint = [];
 for (const element of document.querySelectorAll('body *')) {
   if (!element.checkVisibility() || ![...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
-  if (element.closest('script, .skip, .legend svg')) continue;
+  if (element.closest('script, .skip, .legend svg, .on-light, .on-dark')) continue;
   const style = getComputedStyle(element);
   const [a, b] = [light(parse(element instanceof SVGElement ? style.fill : style.color).rgb), light(ground(element))];
   const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);

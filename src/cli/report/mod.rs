@@ -174,6 +174,7 @@ pub(super) fn report(session: &Session, arguments: &Arguments) -> Result<()> {
             precision: match session.precision() {
                 Some(Precision::F64) => "f64",
                 Some(Precision::F32) => "f32",
+                None if session.precise() == "f32" => "f32, and f64 for regions",
                 None => "f32, and f64 for regions and templates",
             },
             threads: rayon::current_num_threads(),

@@ -89,9 +89,10 @@ pub(super) fn figures(plan: &Plan, shared: &Shared, runs: &mut Runs) -> Result<V
             done.push(run);
         }
     }
-    let mut files = vec![PLANE.to_owned(), SPLINE.to_owned()];
-    files.extend(layers.iter().flat_map(|layer| [&layer.png, &layer.npy, &layer.legend]).cloned());
-    let files: Vec<&str> = files.iter().map(String::as_str).filter(|file| plan.file(file).exists()).collect();
+    let spline = shared.fit.result.is_ok().then(|| SPLINE.to_owned());
+    let of_layers = layers.iter().flat_map(|layer: &Layer| [&layer.png, &layer.npy, &layer.legend]).cloned();
+    let files: Vec<String> = std::iter::once(PLANE.to_owned()).chain(spline).chain(of_layers).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let done: Vec<Run> = done.into_iter().filter(|run| run.result.is_ok()).collect();
     let size = [plan.size.width, plan.size.height];
     let slice = Slice { size, output: plan.output, marks: marks(plan)?, layers, missing };

@@ -66,7 +66,7 @@ function drawMatrix({ title, drawn: { rows, columns, values, unit, groups, range
   const [height, width] = [rows.length, columns.length];
   const grouped = groups?.length === height && height === width;
   const few = Math.max(height, width) <= 16;
-  const cell = few ? 44 : 460 / Math.max(height, width);
+  const cell = few ? 50 : 460 / Math.max(height, width);
   const left = few ? 14 + 7 * Math.max(...rows.map((name) => String(name).length)) : grouped ? 30 : 2;
   const top = few ? 24 : grouped ? 30 : 2;
   const [across, down] = [left + cell * width + 2, top + cell * height + 2];

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::data::OutputFile;
-use crate::render::html::{escaped, filled};
+use crate::render::html::{PANZOOM, escaped, filled};
 use crate::{Error, Result};
 
 use base64::encode;
@@ -34,7 +34,7 @@ const PARTS: [(&str, &str); 16] = [
     ("{{bars.js}}", include_str!("bars.js")),
     ("{{colours.js}}", include_str!("colours.js")),
     ("{{matrix.js}}", include_str!("matrix.js")),
-    ("{{panzoom.js}}", include_str!("panzoom.js")),
+    ("{{panzoom.js}}", PANZOOM),
     ("{{boundaries.js}}", include_str!("boundaries.js")),
     ("{{slice.js}}", include_str!("slice.js")),
     ("{{figures.js}}", include_str!("figures.js")),

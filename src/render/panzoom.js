@@ -39,7 +39,7 @@ function panzoom(canvas, { width, height, draw, point }) {
     settle(true);
   };
   view.zoom = (factor, x = canvas.width / 2, y = canvas.height / 2) => {
-    const next = Math.min(48 * ratio(), Math.max(whole(), view.scale * factor));
+    const next = Math.min(64 * ratio(), Math.max(whole(), view.scale * factor));
     if (next === whole()) return view.fit();
     view.left = x - ((x - view.left) * next) / view.scale;
     view.top = y - ((y - view.top) * next) / view.scale;
