@@ -13,7 +13,7 @@ impl<E: Engine> Program<E> {
     /// Chunks of `samples` whose passes stay within `budget` bytes: forward passes, or jets of so many outputs.
     ///
     /// # Errors
-    /// [`Error::Memory`] where one sample does not fit.
+    /// [`Error::Memory`](crate::Error::Memory) where one sample does not fit.
     pub fn chunks(&self, samples: usize, jets_of: Option<usize>, budget: u64) -> Result<Chunks> {
         let what = if jets_of.is_some() { "the jet of one sample" } else { "the forward pass of one sample" };
         let most = self.at_once(jets_of)?.min(SAMPLES);
@@ -25,7 +25,7 @@ impl<E: Engine> Program<E> {
     /// outputs, or forward passes.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where one sample is too large.
+    /// [`Error::Tensor`](crate::Error::Tensor) where one sample is too large.
     pub fn at_once(&self, jets_of: Option<usize>) -> Result<usize> {
         let widest = self.steps.iter().map(Step::held).max().unwrap_or(0);
         let (what, elements) = match jets_of {

@@ -10,7 +10,7 @@ impl Network {
     /// Simplifies the network and lays its weights out on an engine.
     ///
     /// # Errors
-    /// [`Error::Argument`] with several inputs or outputs ([`cut`](Self::cut) chooses);
+    /// [`Error::Argument`](crate::Error::Argument) with several inputs or outputs ([`cut`](Self::cut) chooses);
     /// what the engine says of its weights.
     pub fn compile<E: Engine>(&self, engine: &E) -> Result<Program<E>> {
         simplify::simplify(&self.cut(None, None)?)?.lay_out(engine)

@@ -85,7 +85,7 @@ impl HalfActivity {
 ///
 /// # Errors
 /// [`Error::Argument`] for a soft spline, or an output that is not there; [`Error::Memory`] where counts and means do
-/// not fit; as [`evaluate`](super::evaluate()).
+/// not fit; as [`evaluate`](crate::spline::evaluate()).
 pub fn activity<E: SplineEngine>(
     spline: &Spline,
     source: &dyn JetSource<E>,
