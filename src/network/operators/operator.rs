@@ -41,8 +41,8 @@ pub enum SeriesRule {
     Product,
 }
 
-/// What a tool may ask of an operator. The first five every operator has: whatever is written over the trait
-/// [`Engine`](crate::engine::Engine) gives second derivatives on [`Dual`](crate::engine::Dual) and bounds on
+/// What a tool may ask of an operator. The first five every operator has: whatever is written over the
+/// [`Engine`](crate::engine::Engine) trait gives second derivatives on [`Dual`](crate::engine::Dual) and bounds on
 /// [`Interval`](crate::engine::Interval).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
