@@ -1,5 +1,7 @@
 //! What the network and its spline look at: sheets of images, or tables of slopes where inputs are no images.
 
+use std::collections::BTreeSet;
+
 use crate::Result;
 use crate::data::read_array;
 use crate::report::page::{Drawn, Figure, Image, Matrix};
@@ -8,7 +10,7 @@ use super::draft::Draft;
 use super::plan::Plan;
 use super::runs::Runs;
 use super::slice::Shared;
-use super::words::list;
+use super::words::{Words, list};
 
 /// Inputs of fewer elements are no images.
 const LEAST_PIXELS: usize = 36;
@@ -29,7 +31,8 @@ pub(super) fn figures(plan: &Plan, shared: &Shared, runs: &mut Runs) -> Result<V
     );
     let contributions =
         "Gradient times image, element by element: what each input adds to each output, but for the offset.";
-    let slopes = "The slopes of the spline's pieces that are active at the images on the left.";
+    let slopes = "The slopes of the spline's pieces that are active at the images on the left, and of the spline, in which \
+                  what bends the halves cancels. Each has its own colours, with the ends below it.";
     let anchors = "The rows of the data whose tangents are the spline's active pieces: what the spline compares each image with.";
     let sheets = [
         ("sheet-templates", "templates", "Templates of the network", templates.as_str()),
@@ -41,9 +44,10 @@ pub(super) fn figures(plan: &Plan, shared: &Shared, runs: &mut Runs) -> Result<V
     for (id, what, title, caption) in sheets {
         let of_spline = matches!(what, "slopes" | "anchors");
         let words = if of_spline {
-            crate::cli::report::words::Words::verb("sheet")
-                .word(plan.file("data/spline.safetensors"))
-                .then(&plan.data_words())
+            let words =
+                Words::verb("sheet").word(plan.file("data/spline.safetensors")).then(&plan.data_words());
+            let words = words.maybe("--outputs", of_classes(plan));
+            if what == "slopes" { words.option("--colours", "own") } else { words }
         } else {
             plan.of_data("sheet").then(&plan.output_words())
         };
@@ -66,6 +70,15 @@ pub(super) fn figures(plan: &Plan, shared: &Shared, runs: &mut Runs) -> Result<V
         })?);
     }
     Ok(figures)
+}
+
+/// The outputs that are the classes of the slice's rows, as the spline numbers them: all would make a sheet wider than
+/// a page.
+fn of_classes(plan: &Plan) -> Option<String> {
+    let classes: BTreeSet<usize> = plan.through.iter().filter_map(|&row| plan.class(row)).collect();
+    let positions = classes.iter().filter_map(|class| plan.outputs.iter().position(|output| output == class));
+    let positions: Vec<usize> = positions.collect();
+    (!positions.is_empty()).then(|| list(&positions))
 }
 
 /// The slopes of few inputs as numbers.

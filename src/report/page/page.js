@@ -24,7 +24,7 @@ function facts(title, entries) {
 }
 
 function modelFacts({ file, bytes, sha256, document: model }) {
-  const ends = (all) => all.map((one) => `${one.name}, ${shapeOf(one.shape)}`).join('; ');
+  const ends = (all) => all.map((one) => `${shapeOf(one.shape)}, named \u201c${one.name}\u201d`).join('; ');
   return facts('Model', [
     ['File', file],
     ['Kind', model.kind?.replaceAll('-', ' ')],
