@@ -42,7 +42,7 @@ fn bench_times_kernels_on_each_device() {
     for row in rows {
         let number = |key: &str| row[key].as_f64().unwrap();
         assert!(number("seconds") > 0.0 && number("gflops") > 0.0 && number("share_of_floor") > 0.0, "{row}");
-        let of_pairs = ["max-affine", "envelope", "slice"]
+        let of_pairs = ["max-affine", "envelope", "slice", "hamming"]
             .iter()
             .any(|kernel| row["kernel"].as_str().unwrap().contains(kernel));
         assert_eq!(row["gpairs"].is_number(), of_pairs);
