@@ -42,7 +42,7 @@ const MOST_PIXELS: usize = 1024;
   fenchel report model.onnx --data x.npy --labels y.npy --anchors 0..8000 \\
     --points 8000..10000 --pieces 100,1000,all --through 8001,8004,8010 -o report
 
-Writes DIR/index.html, one page that holds its data and fetches nothing, DIR/report.json, the same for programs, and \
+Writes DIR/index.html, one page that holds what it shows and fetches nothing, DIR/report.json, the same for programs, and \
     DIR/data, the files of all figures. The figures are made by ordinary fenchel command lines, which are shown beside \
     them. What a network does not have, such as regions where it is smooth, is said in the figure's place. --resume goes \
     on with the sweep of an interrupted report. docs/report.md says how to read it.")]
@@ -196,7 +196,7 @@ pub(super) fn report(session: &Session, arguments: &Arguments) -> Result<()> {
     });
     session.print(&document, || {
         format!(
-            "{} figures{}, {:.1} s on {}\n'{}': index.html ({:.1} MB, all data in it), report.json, data\n",
+            "{} figures{}, {:.1} s on {}\n'{}': index.html ({:.1} MB, to be read by itself), report.json, data\n",
             report.figures.len() - refused,
             if refused == 0 { String::new() } else { format!(", {refused} that this network does not have") },
             report.seconds,
