@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 seconds="${1:-60}"
 
 # Dependencies are shared with a release that was built before.
-RUSTC_WRAPPER="$PWD/instrument.sh" cargo build --release --bins --target-dir ../target
+RUSTC_WRAPPER="$PWD/instrument.sh" cargo build --release --locked --bins --target-dir ../target
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
