@@ -4,9 +4,8 @@
 mod common;
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 
-use common::regions::{self, codes, layer, relus, shared};
+use common::regions::{self, KINKED, codes, layer, relus, shared_slices};
 use common::{dense, mlp};
 use fenchel::engine::{Activation, Arithmetic, Cancellation, Context, Window};
 use fenchel::network::operators::{Branches, Convolution, Dense, MaxPool, ReduceMax, Reshape};
@@ -66,21 +65,8 @@ fn check_plane(network: &Network) -> Enumeration {
 }
 
 #[test]
-#[allow(clippy::print_stdout, reason = "says why a test was skipped")]
 fn shared_slices_have_exactly_their_counts() {
-    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/partition");
-    if !folder.is_dir() {
-        println!("skipped: '{}' is not there", folder.display());
-        return;
-    }
-    for name in [
-        "leaky_10-20x10-1",
-        "leaky_10-20x10-1_wide",
-        "mlp_2-32-32-1",
-        "mlp_2-64-64-64-1",
-        "mnist_784-256-256-10",
-    ] {
-        let (network, count) = shared(&folder.join(format!("{name}.npz")));
+    for (name, network, count) in shared_slices() {
         let enumeration = enumerate(&network, [-1.0, 1.0]);
         assert_eq!(enumeration.len(), count, "{name}");
     }
@@ -88,13 +74,7 @@ fn shared_slices_have_exactly_their_counts() {
 
 #[test]
 fn planes_have_the_regions_of_their_partitions() {
-    for (seed, activation) in [
-        (1, Activation::Relu),
-        (2, Activation::LeakyRelu { slope: 0.03 }),
-        (3, Activation::Abs),
-        (4, Activation::Clip { low: -0.2, high: 0.3 }),
-        (5, Activation::HardSigmoid { alpha: 0.4, beta: 0.5 }),
-    ] {
+    for (seed, activation) in KINKED {
         let network = mlp(seed, [2, 12, 3], activation);
         let enumeration = check_plane(&network);
         assert!(enumeration.len() > 9, "{activation:?}: {}", enumeration.len());

@@ -15,7 +15,7 @@ use super::{
     reduce, regions, render, report, sample, sheet, similarity, templates,
 };
 
-pub(super) use values::{Fix, List, Pieces, Size, list, memory, pieces, positive, range, size};
+pub(super) use values::{Fix, List, Pieces, Size, list, memory, memory_text, pieces, positive, range, size};
 use values::{fix, shape};
 
 /// Turns trained neural networks into affine pieces and computes with them.

@@ -175,19 +175,25 @@ impl<E: Engine> Program<E> {
         let mut trace = Trace { values: vec![Some(self.sample(x)?)], picked: vec![None] };
         each(0, &trace)?;
         for (i, step) in self.steps.iter().enumerate().skip(1) {
-            let (value, picked) = {
-                let inputs: Vec<&TensorOf<E>> =
-                    step.inputs.iter().filter_map(|&j| trace.values[j].as_ref()).collect();
-                self.run(step, &inputs)?
-            };
-            trace.values.push(Some(value));
-            trace.picked.push(picked);
+            self.take(step, &mut trace)?;
             each(i, &trace)?;
             for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i && !keep(j)) {
                 trace.values[j] = None;
             }
         }
         Ok(trace)
+    }
+
+    /// Takes the next step of a forward pass, whose inputs are there.
+    fn take(&self, step: &Step<E>, trace: &mut Trace<E>) -> Result<()> {
+        let (value, picked) = {
+            let inputs: Vec<&TensorOf<E>> =
+                step.inputs.iter().filter_map(|&j| trace.values[j].as_ref()).collect();
+            self.run(step, &inputs)?
+        };
+        trace.values.push(Some(value));
+        trace.picked.push(picked);
+        Ok(())
     }
 
     /// The output of a pass, `[N, K]`.

@@ -28,8 +28,38 @@ fn array(path: &Path, name: &str) -> (Vec<usize>, Vec<f64>) {
     (array.shape().to_vec(), array.into_iter().collect())
 }
 
+/// Functions with a kink or more, and a seed for a network of each.
+pub const KINKED: [(u64, Activation); 5] = [
+    (1, Activation::Relu),
+    (2, Activation::LeakyRelu { slope: 0.03 }),
+    (3, Activation::Abs),
+    (4, Activation::Clip { low: -0.2, high: 0.3 }),
+    (5, Activation::HardSigmoid { alpha: 0.4, beta: 0.5 }),
+];
+
+/// All shared slices: names, networks and the exact numbers of regions. None where the shared data are not there.
+#[allow(clippy::print_stdout, reason = "says why a test was skipped")]
+pub fn shared_slices() -> impl Iterator<Item = (&'static str, Network, usize)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/partition");
+    let is_there = folder.is_dir();
+    if !is_there {
+        println!("skipped: '{}' is not there", folder.display());
+    }
+    let names = [
+        "leaky_10-20x10-1",
+        "leaky_10-20x10-1_wide",
+        "mlp_2-32-32-1",
+        "mlp_2-64-64-64-1",
+        "mnist_784-256-256-10",
+    ];
+    names.into_iter().filter(move |_| is_there).map(move |name| {
+        let (network, count) = shared(&folder.join(format!("{name}.npz")));
+        (name, network, count)
+    })
+}
+
 /// A network of the shared slices, on its square.
-pub fn shared(path: &Path) -> (Network, usize) {
+fn shared(path: &Path) -> (Network, usize) {
     let slope = array(path, "slope").1[0];
     let mut builder = Network::builder();
     let mut last = None;

@@ -7,6 +7,8 @@ use flate2::write::GzEncoder;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use crate::protobuf::field;
+
 /// Zeros that deflate to a thousandth.
 const ZEROS: usize = 16 << 20;
 
@@ -43,18 +45,6 @@ fn nested_graphs(depth: usize) -> Vec<u8> {
         graph = field(1, &field(5, &field(6, &graph)));
     }
     field(7, &graph)
-}
-
-/// A field of Protocol Buffers of variable length.
-fn field(number: u8, inner: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![number << 3 | 2];
-    let mut length = inner.len();
-    while length >= 0x80 {
-        bytes.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    bytes.push(length as u8);
-    [&bytes, inner].concat()
 }
 
 fn npy(shape: &str, descr: &str) -> Vec<u8> {

@@ -9,6 +9,8 @@ mod graphs;
 #[path = "../common/loaders.rs"]
 mod loaders;
 mod program;
+#[path = "../common/protobuf.rs"]
+mod protobuf;
 mod special;
 
 use std::fs;

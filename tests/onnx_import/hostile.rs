@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rten_onnx::onnx::{DataLocation, DataType, StringStringEntryProto, TensorProto};
 
 use crate::model::{Graph, graph, ints, raw, weights};
+use crate::protobuf::field;
 
 fn open(path: &Path) -> Result<()> {
     load(path, &LoadOptions::default()).map(|_| ())
@@ -25,18 +26,6 @@ fn refused(bytes: &[u8], words: &str) {
     let message = error.to_string();
     assert!(message.starts_with(&format!("'{}' ", path.display())) && message.contains(words), "{message}");
     assert_eq!(message.lines().count(), 1);
-}
-
-/// A field of Protocol Buffers of variable length.
-fn field(number: u8, inner: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![number << 3 | 2];
-    let mut length = inner.len();
-    while length >= 0x80 {
-        bytes.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    bytes.push(length as u8);
-    [&bytes, inner].concat()
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod hostile;
 mod layout;
 mod model;
 mod normalization;
+#[path = "../common/protobuf.rs"]
+mod protobuf;
 mod reductions;
 mod refusals;
 mod selections;

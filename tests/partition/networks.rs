@@ -1,6 +1,6 @@
 //! Partitions of networks with layers of every kind.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fenchel::activation::{Piece, PiecewiseAffine};
 use fenchel::data::{Dataset, read_array};
@@ -13,7 +13,7 @@ use fenchel::network::{Constant, Network, onnx};
 use fenchel::spline::slice::Slice;
 use ndarray::Array2;
 
-use super::common::regions::{relus, shared};
+use super::common::regions::{KINKED, relus, shared_slices};
 use super::common::{dense, mlp, random};
 use super::{check, check_against_grid, on};
 
@@ -25,25 +25,9 @@ fn load(path: &Path) -> Network {
     onnx::load(path, &onnx::LoadOptions::default()).unwrap().network.cut(None, None).unwrap()
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/partition")
-}
-
 #[test]
-#[allow(clippy::print_stdout, reason = "says why a test was skipped")]
 fn shared_slices_have_exactly_their_counts() {
-    if !folder().is_dir() {
-        println!("skipped: '{}' is not there", folder().display());
-        return;
-    }
-    for name in [
-        "leaky_10-20x10-1",
-        "leaky_10-20x10-1_wide",
-        "mlp_2-32-32-1",
-        "mlp_2-64-64-64-1",
-        "mnist_784-256-256-10",
-    ] {
-        let (network, count) = shared(&folder().join(format!("{name}.npz")));
+    for (name, network, count) in shared_slices() {
         let partition = check(&network, 1);
         assert_eq!(partition.len(), count, "{name}");
     }
@@ -51,13 +35,7 @@ fn shared_slices_have_exactly_their_counts() {
 
 #[test]
 fn maps_are_the_network_at_100_points_of_each_polygon() {
-    for (seed, activation) in [
-        (1, Activation::Relu),
-        (2, Activation::LeakyRelu { slope: 0.03 }),
-        (3, Activation::Abs),
-        (4, Activation::Clip { low: -0.2, high: 0.3 }),
-        (5, Activation::HardSigmoid { alpha: 0.4, beta: 0.5 }),
-    ] {
+    for (seed, activation) in KINKED {
         let network = mlp(seed, [2, 12, 3], activation);
         let partition = check(&network, 100);
         assert!(partition.len() > 9, "{activation:?}: {}", partition.len());

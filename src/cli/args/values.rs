@@ -72,6 +72,14 @@ pub(in crate::cli) fn memory(text: &str) -> Result<u64, String> {
     }
 }
 
+/// What [`memory`] reads as so many bytes.
+pub(in crate::cli) fn memory_text(bytes: u64) -> String {
+    [(30, "GiB"), (20, "MiB"), (10, "KiB")]
+        .into_iter()
+        .find(|(bits, _)| bytes.trailing_zeros() >= *bits)
+        .map_or_else(|| bytes.to_string(), |(bits, unit)| format!("{}{unit}", bytes >> bits))
+}
+
 pub(in crate::cli) fn range(text: &str) -> Result<Range<usize>, String> {
     let numbers = text.split_once("..").map(|(from, to)| (from.parse(), to.parse()));
     match numbers {
@@ -140,6 +148,13 @@ mod tests {
         assert_eq!(memory("4096"), Ok(4096));
         for text in ["", "MiB", "-1MiB", "0", "1TB", "1e300"] {
             assert!(memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_is_written_as_it_is_read() {
+        for text in ["4GiB", "512MiB", "64KiB", "1000001"] {
+            assert_eq!(memory_text(memory(text).unwrap()), text);
         }
     }
 

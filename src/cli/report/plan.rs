@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::cli::args::{Precision, Size};
+use crate::cli::args::{Precision, Size, memory_text};
 use crate::cli::session::{Job, Session, labels, take};
 use crate::data::Dataset;
 use crate::engine::context::DEFAULT_MEMORY;
@@ -200,7 +200,10 @@ impl<'a> Plan<'a> {
         });
         words
             .maybe("--device", device)
-            .maybe("--memory", Some(context.memory()).filter(|&memory| memory != DEFAULT_MEMORY).map(size))
+            .maybe(
+                "--memory",
+                Some(context.memory()).filter(|&memory| memory != DEFAULT_MEMORY).map(memory_text),
+            )
             .maybe("--seed", Some(context.seed()).filter(|&seed| seed != 0))
             .maybe("--precision", precision)
     }
@@ -300,14 +303,6 @@ fn three(classes: &BTreeMap<usize, usize>, points: &Range<usize>) -> [usize; 3] 
     std::array::from_fn(|i| rows[i.min(rows.len() - 1)])
 }
 
-/// Bytes as `--memory` takes them.
-fn size(bytes: u64) -> String {
-    [(30, "GiB"), (20, "MiB"), (10, "KiB")]
-        .into_iter()
-        .find(|(bits, _)| bytes.trailing_zeros() >= *bits)
-        .map_or_else(|| bytes.to_string(), |(bits, unit)| format!("{}{unit}", bytes >> bits))
-}
-
 /// A path of the report's own, as it is named in it.
 pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
@@ -316,13 +311,6 @@ pub(super) fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_written_as_it_is_read() {
-        for text in ["4GiB", "512MiB", "64KiB", "1000001"] {
-            assert_eq!(size(crate::cli::args::memory(text).unwrap()), text);
-        }
-    }
 
     #[test]
     fn rows_of_different_classes_come_first() {

@@ -44,13 +44,7 @@ impl<E: Engine> Program<E> {
             {
                 trace.values[step.inputs[0]] = Some(narrow(value, tangent)?);
             }
-            let (value, picked) = {
-                let inputs: Vec<&TensorOf<E>> =
-                    step.inputs.iter().filter_map(|&j| trace.values[j].as_ref()).collect();
-                self.run(step, &inputs)?
-            };
-            trace.values.push(Some(value));
-            trace.picked.push(picked);
+            self.take(step, &mut trace)?;
             let tangent = self.tangent(&trace, i, &tangents)?;
             for &j in step.inputs.iter().filter(|&&j| self.steps[j].last_use == i && !bent[j]) {
                 tangents[j] = None;

@@ -237,9 +237,8 @@ function legendPicture(layer) {
   return document.importNode(picture, true);
 }
 
-function sample(pen, x, y, text, ratio) {
-  pen.beginPath();
-  pen.arc(x, y, 5 * ratio, 0, 2 * Math.PI);
+// White on black: seen on any colour.
+function strokeOutlined(pen, ratio) {
   for (const [colour, across] of [
     ['#000', 4],
     ['#fff', 2],
@@ -248,6 +247,12 @@ function sample(pen, x, y, text, ratio) {
     pen.lineWidth = across * ratio;
     pen.stroke();
   }
+}
+
+function sample(pen, x, y, text, ratio) {
+  pen.beginPath();
+  pen.arc(x, y, 5 * ratio, 0, 2 * Math.PI);
+  strokeOutlined(pen, ratio);
   pen.font = `600 ${12 * ratio}px system-ui, sans-serif`;
   pen.lineJoin = 'round';
   const left =
@@ -273,12 +278,5 @@ function cross(pen, ratio) {
     pen.moveTo(x + 4 * i * ratio, y + 4 * j * ratio);
     pen.lineTo(x + 14 * i * ratio, y + 14 * j * ratio);
   }
-  for (const [colour, across] of [
-    ['#000', 4],
-    ['#fff', 2],
-  ]) {
-    pen.strokeStyle = colour;
-    pen.lineWidth = across * ratio;
-    pen.stroke();
-  }
+  strokeOutlined(pen, ratio);
 }
